@@ -1,0 +1,336 @@
+//! Why a certificate is as it is, who has to act, and when something happens next.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, commands::unknown};
+use crate::{
+    error::{Failure, Party, Result},
+    id::{AccountName, CertificateId, OrderId, VersionId},
+    journal::Stored,
+    lookup::ServerReport,
+    model::{
+        Certificate, CertificateStatus, Deployment, DeploymentState, Evidence, Order, OrderState,
+        Publication, PublicationState, RenewalSchedule, Route, RouteReason,
+    },
+    name::{Fqdn, Identifier},
+    store::{Field, Kind, Query},
+    text::VendorText,
+    time::Timestamp,
+};
+
+/// Why a certificate is as it is. The answer to "why is it not renewed?".
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The certificate.
+    pub certificate: CertificateId,
+    /// What it looks like, in one word.
+    pub status: CertificateStatus,
+    /// What the current version covers in time.
+    pub validity: Option<(Timestamp, Timestamp)>,
+    /// When the next renewal is due, and why then.
+    pub renewal: Option<RenewalSchedule>,
+    /// Orders that failed in a row.
+    pub failed_orders: u32,
+    /// Why the last order failed.
+    pub failure: Option<Failure>,
+    /// The order under way, or one that is over and has not removed all that it published.
+    pub order: Option<OrderStatus>,
+    /// Each target.
+    pub deployments: Vec<DeploymentStatus>,
+    /// Who has to act before it goes on; [`Party::Engine`] if nobody has to.
+    pub who_acts: Party,
+    /// When the engine does something next; none if it waits for somebody.
+    pub next_attempt: Option<Timestamp>,
+    /// The whole in sentences, most important first.
+    pub sentences: Vec<String>,
+}
+
+/// How far an order is and what it waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OrderStatus {
+    /// Its id.
+    pub id: OrderId,
+    /// How far it is.
+    pub state: OrderState,
+    /// The CA account.
+    pub ca: AccountName,
+    /// The number at the CA.
+    pub number: Option<VendorText>,
+    /// The CA's words.
+    pub message: Option<VendorText>,
+    /// Attempts of the present step that failed.
+    pub attempts: u32,
+    /// Why the last one failed.
+    pub failure: Option<Failure>,
+    /// When the engine goes on with it.
+    pub next_attempt: Option<Timestamp>,
+    /// How each identifier is validated, and how far that is.
+    pub validations: Vec<ValidationStatus>,
+}
+
+/// How an identifier is validated, and how far that is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ValidationStatus {
+    /// The identifiers.
+    pub identifiers: Vec<Identifier>,
+    /// How.
+    pub route: Route,
+    /// Why that way.
+    pub because: RouteReason,
+    /// The owner name that is written, where CNAMEs lead elsewhere.
+    pub delegated_to: Option<Fqdn>,
+    /// How far it is.
+    pub state: PublicationState,
+    /// Why the last attempt failed.
+    pub failure: Option<Failure>,
+    /// What each server said, while it is not visible everywhere.
+    pub servers: Vec<ServerReport>,
+}
+
+/// What a target should have, what it has, and how that is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DeploymentStatus {
+    /// The target.
+    pub target: AccountName,
+    /// How far it is.
+    pub state: DeploymentState,
+    /// What it should have.
+    pub desired: Option<VersionId>,
+    /// What it last confirmed.
+    pub actual: Option<VersionId>,
+    /// What it last confirmed, when, and how we know.
+    pub evidence: Option<Evidence>,
+    /// Whether it was found with something else since.
+    pub drifted: bool,
+    /// Why the last attempt failed.
+    pub failure: Option<Failure>,
+    /// When the engine goes on with it.
+    pub next_attempt: Option<Timestamp>,
+}
+
+impl Engine {
+    /// Explains a certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::Unknown`](crate::InputError::Unknown) if there is no such certificate.
+    pub async fn explain(&self, id: &CertificateId) -> Result<Explanation> {
+        let journal = &self.context.journal;
+        let certificate = journal.load::<Certificate>(id).await?.ok_or_else(|| unknown("certificate", id))?;
+        let order = match certificate.value.order {
+            Some(order) => journal.load::<Order>(order).await?,
+            // An order that is over may still have something to remove.
+            None => {
+                let newest = Query::all(Kind::Order).having(Field::Owner, id.as_str()).descending().limit(1);
+                let newest = journal.page::<Order>(newest).await?.items.into_iter().next();
+                newest.filter(|order| !order.value.is_closed())
+            }
+        };
+        let owned = Query::all(Kind::Deployment).having(Field::Owner, id.as_str());
+        let deployments = journal.all::<Deployment>(owned).await?;
+        let now = self.context.now();
+        Ok(explain(&certificate, order.as_ref(), &deployments, now))
+    }
+}
+
+fn explain(
+    certificate: &Stored<Certificate>,
+    order: Option<&Stored<Order>>,
+    deployments: &[Stored<Deployment>],
+    now: Timestamp,
+) -> Explanation {
+    let status = certificate.value.status(now);
+    let deployments: Vec<_> = deployments.iter().map(deployment_status).collect();
+    let order_status = order.map(order_status);
+    let next_attempt = [certificate.due, order.and_then(|order| order.due)]
+        .into_iter()
+        .flatten()
+        .chain(deployments.iter().filter_map(|deployment| deployment.next_attempt))
+        .min();
+    let mut explanation = Explanation {
+        certificate: certificate.value.spec.id.clone(),
+        status,
+        validity: certificate.value.validity,
+        renewal: certificate.value.schedule.clone(),
+        failed_orders: certificate.value.failed_orders,
+        failure: certificate.value.failure.clone(),
+        order: order_status,
+        deployments,
+        who_acts: Party::Engine,
+        next_attempt,
+        sentences: Vec::new(),
+    };
+    explanation.who_acts = who_acts(&explanation);
+    explanation.sentences = sentences(&explanation, &certificate.value, now);
+    explanation
+}
+
+fn order_status(order: &Stored<Order>) -> OrderStatus {
+    let value = &order.value;
+    OrderStatus {
+        id: value.id,
+        state: value.state,
+        ca: value.ca.clone(),
+        number: value.number.clone(),
+        message: value.message.clone(),
+        attempts: value.attempts,
+        failure: value.failure.clone(),
+        next_attempt: order.due,
+        validations: value.publications.iter().map(validation_status).collect(),
+    }
+}
+
+fn validation_status(publication: &Publication) -> ValidationStatus {
+    ValidationStatus {
+        identifiers: publication.identifiers.iter().cloned().collect(),
+        route: publication.route.clone(),
+        because: publication.because.clone(),
+        delegated_to: publication.delegated_to.clone(),
+        state: publication.state,
+        failure: publication.failure.clone(),
+        servers: publication.servers.clone(),
+    }
+}
+
+fn deployment_status(deployment: &Stored<Deployment>) -> DeploymentStatus {
+    let value = &deployment.value;
+    DeploymentStatus {
+        target: value.target.clone(),
+        state: value.state,
+        desired: value.desired,
+        actual: value.actual,
+        evidence: value.evidence.clone(),
+        drifted: value.drifted,
+        failure: value.failure.clone(),
+        next_attempt: deployment.due,
+    }
+}
+
+fn who_acts(explanation: &Explanation) -> Party {
+    if let Some(order) = &explanation.order {
+        let by_hand = order.validations.iter().any(|validation| validation.state == PublicationState::ByHand);
+        if by_hand {
+            return Party::Operator;
+        }
+        match order.state {
+            OrderState::InDoubt | OrderState::AwaitingApproval | OrderState::Suspended => {
+                return Party::Approver;
+            }
+            _ => {}
+        }
+        let stuck = order.validations.iter().filter_map(|validation| validation.failure.as_ref());
+        if let Some(failure) =
+            order.failure.iter().chain(stuck).find(|failure| failure.who_acts != Party::Engine)
+        {
+            return failure.who_acts;
+        }
+        return Party::Engine;
+    }
+    let failures =
+        explanation.failure.iter().chain(explanation.deployments.iter().filter_map(|d| d.failure.as_ref()));
+    failures.map(|failure| failure.who_acts).find(|party| *party != Party::Engine).unwrap_or(Party::Engine)
+}
+
+fn sentences(explanation: &Explanation, certificate: &Certificate, now: Timestamp) -> Vec<String> {
+    let mut sentences = vec![headline(explanation, now)];
+    if let Some(failure) = &explanation.failure {
+        sentences.push(format!("The last order failed at {}: {}.", failure.at, failure.message));
+    }
+    if let Some(order) = &explanation.order {
+        describe_order(order, &mut sentences);
+    } else if let Some(earliest) = certificate.not_before.filter(|earliest| *earliest > now) {
+        sentences.push(if earliest == Timestamp::MAX {
+            "No order is placed by itself until somebody asks for one.".to_owned()
+        } else {
+            format!("The next order is placed at {earliest}.")
+        });
+    }
+    for deployment in &explanation.deployments {
+        let target = &deployment.target;
+        sentences.push(match (&deployment.failure, &deployment.evidence) {
+            (Some(failure), _) => {
+                format!("Target {target} is {}: {}.", deployment.state.as_str(), failure.message)
+            }
+            (None, Some(evidence)) => {
+                let how = match evidence.served_at {
+                    Some(address) => format!("by the handshake at {address}"),
+                    None => "by what it holds".to_owned(),
+                };
+                format!(
+                    "Target {target} is {}, confirmed at {} {how}.",
+                    deployment.state.as_str(),
+                    evidence.at
+                )
+            }
+            (None, None) => format!("Target {target} is {}.", deployment.state.as_str()),
+        });
+    }
+    sentences
+}
+
+fn headline(explanation: &Explanation, now: Timestamp) -> String {
+    let until = explanation.validity.map(|(_, not_after)| not_after);
+    let renewal = explanation.renewal.as_ref().map(|schedule| {
+        let why = schedule.trigger;
+        let when = if schedule.at <= now { "now" } else { &format!("at {}", schedule.at) };
+        format!(" Renewal is due {when}, because {why}.")
+    });
+    let renewal = renewal.unwrap_or_default();
+    match (explanation.status, until) {
+        (CertificateStatus::Valid, Some(until)) => {
+            format!("The certificate is valid until {until}.{renewal}")
+        }
+        (CertificateStatus::Renewing, Some(until)) => {
+            format!("The certificate is valid until {until} and is being renewed.")
+        }
+        (CertificateStatus::Expired, Some(until)) => format!("The certificate expired at {until}.{renewal}"),
+        (CertificateStatus::Failing, Some(until)) => {
+            format!("The certificate is valid until {until}, but its renewal has failed.")
+        }
+        (CertificateStatus::Failing, None) => "No version has been issued: the order failed.".to_owned(),
+        (CertificateStatus::Paused, _) => {
+            "The certificate is paused: nothing is ordered by itself.".to_owned()
+        }
+        (CertificateStatus::Revoked, _) => "The current version is revoked and is not renewed.".to_owned(),
+        _ => "The first version is on its way.".to_owned(),
+    }
+}
+
+fn describe_order(order: &OrderStatus, sentences: &mut Vec<String>) {
+    let id = order.id;
+    sentences.push(match order.state {
+        OrderState::InDoubt => format!(
+            "Order {id}: the CA cannot say whether it exists, and a second one would cost money; look there, then \
+             place it again or abandon it."
+        ),
+        OrderState::AwaitingApproval => format!("Order {id} waits for an approval."),
+        OrderState::Suspended => format!("Order {id} is suspended until somebody resumes it."),
+        state if state.is_over() => format!("Order {id} is over; what it published is being removed."),
+        state => format!("Order {id} is {}.", format!("{state:?}").to_lowercase()),
+    });
+    if let Some(message) = &order.message {
+        sentences.push(format!("The CA says: {message}."));
+    }
+    if let Some(failure) = &order.failure {
+        sentences.push(format!("The last attempt failed: {}.", failure.message));
+    }
+    for validation in &order.validations {
+        let names = validation.identifiers.iter().map(Identifier::to_string).collect::<Vec<_>>().join(", ");
+        if validation.state == PublicationState::ByHand {
+            sentences.push(format!("The response for {names} has to be published by hand, then verified."));
+        }
+        if let Some(failure) = &validation.failure {
+            sentences.push(format!("Publishing for {names} failed: {}.", failure.message));
+        }
+        for server in &validation.servers {
+            sentences.push(format!("For {names}: {server}."));
+        }
+    }
+    if let Some(next) = order.next_attempt {
+        sentences.push(format!("The engine goes on with it at {next}."));
+    }
+}

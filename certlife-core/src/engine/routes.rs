@@ -1,0 +1,240 @@
+//! Who proves control of which identifier, and how: the certificate's own choice, then the longest domain
+//! mapping, then the default of the CA account.
+
+use std::collections::BTreeSet;
+
+use super::Context;
+use crate::{
+    ca::CaCapabilities,
+    challenge::{Authorization, AuthorizationStatus, Challenge, ChallengeKind, ChallengeResponse},
+    error::{Error, Operation, Result},
+    id::AccountName,
+    input::InputError,
+    model::{CertificateSpec, DomainMapping, Publication, PublicationState, Route, RouteReason},
+    name::{Fqdn, Identifier},
+};
+
+/// Chooses the route of an identifier.
+///
+/// `effective` is the owner name that a DNS challenge finally writes, where CNAMEs lead away from the identifier.
+pub(crate) fn choose<'a>(
+    spec: &'a CertificateSpec,
+    mappings: &'a [DomainMapping],
+    account_default: Option<&'a Route>,
+    identifier: &Identifier,
+    effective: Option<&Fqdn>,
+) -> Option<(&'a Route, RouteReason)> {
+    if let Some(route) = spec.validation.routes.get(identifier) {
+        return Some((route, RouteReason::IdentifierRoute));
+    }
+    if let Some(route) = &spec.validation.default {
+        return Some((route, RouteReason::CertificateRoute));
+    }
+    let own = identifier.base_name().map(crate::DnsName::to_fqdn);
+    let longest = |name: &Fqdn| {
+        mappings
+            .iter()
+            .filter(|mapping| name.is_within(&mapping.domain))
+            .max_by_key(|mapping| mapping.domain.as_str().len())
+    };
+    let mapped = effective.and_then(longest).or_else(|| own.as_ref().and_then(longest));
+    if let Some(mapping) = mapped {
+        return Some((&mapping.route, RouteReason::DomainMapping(mapping.domain.clone())));
+    }
+    account_default.map(|route| (route, RouteReason::AccountDefault))
+}
+
+/// Checks, before anything is sent, that every identifier has a route that suits it, its CA and its account.
+/// Returns the kinds of challenge to ask for.
+pub(crate) fn check(
+    context: &Context,
+    spec: &CertificateSpec,
+    mappings: &[DomainMapping],
+    account_default: Option<&Route>,
+    capabilities: &CaCapabilities,
+) -> Result<std::collections::BTreeMap<Identifier, ChallengeKind>, InputError> {
+    let mut kinds = std::collections::BTreeMap::new();
+    if capabilities.challenges.is_empty() {
+        return Ok(kinds);
+    }
+    for identifier in &spec.identifiers {
+        let none =
+            |rule: String| InputError::NoValidation { identifier: identifier.to_string(), rule: rule.into() };
+        let (route, _) = choose(spec, mappings, account_default, identifier, None).ok_or_else(|| {
+            none("give the certificate a route, map its domain, or give the CA account a default".to_owned())
+        })?;
+        let possible: BTreeSet<_> =
+            capabilities.challenges.iter().copied().filter(|kind| route.answers(*kind)).collect();
+        if possible.is_empty() {
+            return Err(none(format!("the CA does not offer a challenge that {route:?} answers")));
+        }
+        let suited =
+            possible.into_iter().find(|kind| kind.suits(identifier)).ok_or_else(|| match identifier {
+                Identifier::Wildcard(_) => {
+                    none("a wildcard is validated by a DNS record or by e-mail".to_owned())
+                }
+                _ => none("an IP address is validated by http or tls-alpn".to_owned()),
+            })?;
+        check_account(context, route, suited)?;
+        kinds.insert(identifier.clone(), suited);
+    }
+    Ok(kinds)
+}
+
+fn check_account(context: &Context, route: &Route, kind: ChallengeKind) -> Result<(), InputError> {
+    match route {
+        Route::Dns(account) => {
+            let found = context.accounts.dns(account)?;
+            if kind == ChallengeKind::DnsCname && !found.provider.capabilities().cname {
+                return Err(InputError::setting(
+                    account.to_string(),
+                    "this DNS account cannot publish CNAME records",
+                ));
+            }
+        }
+        Route::Http(account) | Route::TlsAlpn(account) => {
+            let found = context.accounts.target(account)?;
+            if !found.provider.capabilities().challenges.contains(&kind) {
+                let rule = format!("this target cannot answer {kind} challenges");
+                return Err(InputError::setting(account.to_string(), rule));
+            }
+        }
+        Route::Email(_) | Route::Manual(_) => {}
+    }
+    Ok(())
+}
+
+/// Plans a publication for every authorization that still needs one. Equal responses become one publication.
+pub(crate) async fn plan(
+    context: &Context,
+    spec: &CertificateSpec,
+    ca_default: Option<&Route>,
+    authorizations: &[Authorization],
+    planned: &[Publication],
+) -> Result<Vec<Publication>> {
+    let mappings = context.mappings().await?;
+    let covered: BTreeSet<_> = planned.iter().flat_map(|publication| &publication.identifiers).collect();
+    let open: Vec<_> = authorizations
+        .iter()
+        .filter(|a| a.status == AuthorizationStatus::Pending && !covered.contains(&a.identifier))
+        .collect();
+    let plans = futures_util::future::join_all(
+        open.iter().map(|authorization| plan_one(context, spec, &mappings, ca_default, authorization)),
+    )
+    .await;
+    let mut publications: Vec<Publication> = Vec::new();
+    let mut accounts = BTreeSet::new();
+    for plan in plans {
+        let plan = plan?;
+        accounts.extend(plan.route.account().cloned());
+        let twin = publications
+            .iter_mut()
+            .find(|other| other.response == plan.response && other.route == plan.route);
+        match twin {
+            Some(twin) => {
+                twin.identifiers.extend(plan.identifiers);
+                twin.challenges.extend(plan.challenges);
+            }
+            None => publications.push(plan),
+        }
+    }
+    for account in &accounts {
+        context.check_enabled(account).await?;
+    }
+    Ok(publications)
+}
+
+async fn plan_one(
+    context: &Context,
+    spec: &CertificateSpec,
+    mappings: &[DomainMapping],
+    ca_default: Option<&Route>,
+    authorization: &Authorization,
+) -> Result<Publication> {
+    let identifier = &authorization.identifier;
+    let fail = |input| Error::input(Operation::PlanValidation, input);
+    let none = |rule: &'static str| {
+        fail(InputError::NoValidation { identifier: identifier.to_string(), rule: rule.into() })
+    };
+    // A certificate covers an identifier that the CA names in another form, such as one without its wildcard.
+    let wanted = spec.identifiers.iter().find(|wanted| *wanted == identifier).unwrap_or(identifier);
+    let effective =
+        effective_name(context, spec, mappings, ca_default, wanted, &authorization.challenges).await?;
+    let (route, because) =
+        choose(spec, mappings, ca_default, wanted, effective.as_ref()).ok_or_else(|| {
+            none("give the certificate a route, map its domain, or give the CA account a default")
+        })?;
+    let challenge = authorization
+        .challenges
+        .iter()
+        .find(|challenge| route.answers(challenge.response.kind()))
+        .ok_or_else(|| none("the CA offers no challenge that the planned route answers"))?;
+    check_account(context, route, challenge.response.kind())
+        .map_err(|input| super::accounts::absent(Operation::PlanValidation, input))?;
+    let by_hand = match route {
+        Route::Manual(_) | Route::Email(_) => true,
+        Route::Dns(account) => {
+            let dns = context.accounts.dns(account).map_err(fail)?;
+            dns.provider.capabilities().by_hand
+        }
+        _ => false,
+    };
+    let delegated_to = match &challenge.response {
+        ChallengeResponse::DnsTxt { name, .. } => effective.filter(|effective| effective != name),
+        _ => None,
+    };
+    Ok(Publication {
+        identifiers: [identifier.clone()].into(),
+        challenges: [challenge.id.clone()].into(),
+        response: challenge.response.clone(),
+        route: route.clone(),
+        because,
+        delegated_to,
+        state: if by_hand { PublicationState::ByHand } else { PublicationState::Placing },
+        foreign: false,
+        handle: None,
+        since: None,
+        attempts: 0,
+        retry_at: None,
+        failure: None,
+        servers: Vec::new(),
+    })
+}
+
+/// Follows CNAMEs from the owner name of a TXT challenge to the name that is written, unless the account that
+/// would be used without following says not to. A resolver that cannot be asked means that nothing is followed.
+async fn effective_name(
+    context: &Context,
+    spec: &CertificateSpec,
+    mappings: &[DomainMapping],
+    ca_default: Option<&Route>,
+    identifier: &Identifier,
+    challenges: &[Challenge],
+) -> Result<Option<Fqdn>> {
+    let Some(name) = challenges.iter().find_map(|challenge| match &challenge.response {
+        ChallengeResponse::DnsTxt { name, .. } => Some(name),
+        _ => None,
+    }) else {
+        return Ok(None);
+    };
+    let unfollowed = choose(spec, mappings, ca_default, identifier, Some(name));
+    let follows = match unfollowed.as_ref().map(|(route, _)| *route) {
+        Some(Route::Dns(account)) => follows(context, account),
+        Some(_) => false,
+        None => true,
+    };
+    if !follows {
+        return Ok(Some(name.clone()));
+    }
+    match context.lookup.effective_name(name).await {
+        Ok(effective) => Ok(Some(effective)),
+        Err(error) => {
+            tracing::debug!(%name, error = %error.chain(), "CNAMEs could not be followed; the name itself is used");
+            Ok(Some(name.clone()))
+        }
+    }
+}
+
+fn follows(context: &Context, account: &AccountName) -> bool {
+    context.accounts.dns(account).is_ok_and(|dns| dns.options.follow_cnames)
+}

@@ -1,0 +1,24 @@
+//! What the engine keeps: certificates, versions, orders, deployments and events.
+//!
+//! Every type here is stored as JSON and shown to hosts, so fields are only ever added, each with a default.
+
+mod certificate;
+mod deployment;
+mod event;
+mod order;
+mod policy;
+mod version;
+mod words;
+
+pub use self::{
+    certificate::{
+        Certificate, CertificateSpec, CertificateState, CertificateStatus, RenewalSchedule, RenewalTrigger,
+    },
+    deployment::{Deployment, DeploymentState, Evidence},
+    event::{Actor, Event, EventKind, Occurrence},
+    order::{Order, OrderState, Publication, PublicationState, Request, RouteReason},
+    policy::{
+        DomainMapping, KeyChange, KeyPolicy, KeySource, RenewBefore, RenewalPolicy, Route, ValidationPolicy,
+    },
+    version::Version,
+};

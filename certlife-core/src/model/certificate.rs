@@ -1,0 +1,294 @@
+//! The certificate: what the subscriber wants to keep alive.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::{KeyPolicy, RenewalPolicy, ValidationPolicy};
+use crate::{
+    ca::{Contact, RenewalWindow},
+    error::Failure,
+    id::{AccountName, CertificateId, OrderId, VersionId},
+    name::Identifier,
+    text::VendorText,
+    time::Timestamp,
+};
+
+/// What the host wants: identifiers, where from, how proven, where to.
+///
+/// ```
+/// # use certlife_core::model::{CertificateSpec, Route};
+/// let spec = CertificateSpec::new("www".parse()?, "letsencrypt".parse()?)
+///     .identifiers(["example.com".parse()?, "*.example.com".parse()?])
+///     .validate(Route::Dns("corp".parse()?))
+///     .deploy("web".parse()?);
+/// # Ok::<_, certlife_core::InputError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CertificateSpec {
+    /// The host's name for it.
+    pub id: CertificateId,
+    /// The identifiers; the first becomes the common name where it fits (64 characters, RFC 5280 appendix A).
+    pub identifiers: Vec<Identifier>,
+    /// The CA account.
+    pub ca: AccountName,
+    /// Where keys come from.
+    #[serde(default)]
+    pub key: KeyPolicy,
+    /// The validity period that is wanted; none means the CA's usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validity: Option<Duration>,
+    /// The product or profile, by the id that the catalog gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
+    /// The organization, by the id that the catalog gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// Whether the certificate must be served with a stapled OCSP response (RFC 7633). Defaults to no.
+    #[serde(default)]
+    pub must_staple: bool,
+    /// People that the CA may write to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<Contact>,
+    /// The vendor's own options.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub options: serde_json::Value,
+    /// How control of the identifiers is proven.
+    #[serde(default)]
+    pub validation: ValidationPolicy,
+    /// When it is renewed.
+    #[serde(default)]
+    pub renewal: RenewalPolicy,
+    /// The targets that get it.
+    #[serde(default)]
+    pub deploy: BTreeSet<AccountName>,
+}
+
+impl CertificateSpec {
+    /// Starts a wish for a certificate from a CA account.
+    pub fn new(id: CertificateId, ca: AccountName) -> Self {
+        Self {
+            id,
+            identifiers: Vec::new(),
+            ca,
+            key: KeyPolicy::default(),
+            validity: None,
+            product: None,
+            organization: None,
+            must_staple: false,
+            contacts: Vec::new(),
+            options: serde_json::Value::Null,
+            validation: ValidationPolicy::default(),
+            renewal: RenewalPolicy::default(),
+            deploy: BTreeSet::new(),
+        }
+    }
+
+    /// Adds identifiers. One that is there already is not added twice.
+    #[must_use]
+    pub fn identifiers(mut self, identifiers: impl IntoIterator<Item = Identifier>) -> Self {
+        for identifier in identifiers {
+            if !self.identifiers.contains(&identifier) {
+                self.identifiers.push(identifier);
+            }
+        }
+        self
+    }
+
+    /// Sets how the identifiers are validated that no other rule names.
+    #[must_use]
+    pub fn validate(mut self, route: super::Route) -> Self {
+        self.validation.default = Some(route);
+        self
+    }
+
+    /// Adds a target.
+    #[must_use]
+    pub fn deploy(mut self, target: AccountName) -> Self {
+        self.deploy.insert(target);
+        self
+    }
+
+    /// Sets where keys come from.
+    #[must_use]
+    pub fn key(mut self, key: KeyPolicy) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Sets when it is renewed.
+    #[must_use]
+    pub fn renewal(mut self, renewal: RenewalPolicy) -> Self {
+        self.renewal = renewal;
+        self
+    }
+
+    /// Asks for a validity period.
+    #[must_use]
+    pub fn validity(mut self, validity: Duration) -> Self {
+        self.validity = Some(validity);
+        self
+    }
+
+    /// Asks for a product or profile.
+    #[must_use]
+    pub fn product(mut self, product: impl Into<String>) -> Self {
+        self.product = Some(product.into());
+        self
+    }
+
+    /// Sets the vendor's own options.
+    #[must_use]
+    pub fn options(mut self, options: serde_json::Value) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+/// A certificate as the engine keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Certificate {
+    /// What the host wants.
+    pub spec: CertificateSpec,
+    /// When the host asked for it.
+    pub created_at: Timestamp,
+    /// What happens with it.
+    pub state: CertificateState,
+    /// The version that is, or is to be, served.
+    #[serde(default)]
+    pub current: Option<VersionId>,
+    /// The current version's validity period.
+    #[serde(default)]
+    pub validity: Option<(Timestamp, Timestamp)>,
+    /// The order under way.
+    #[serde(default)]
+    pub order: Option<OrderId>,
+    /// When the next renewal is due, and why then.
+    #[serde(default)]
+    pub schedule: Option<RenewalSchedule>,
+    /// Orders that failed since the last that did not.
+    #[serde(default)]
+    pub failed_orders: u32,
+    /// Why the last order failed.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+    /// The earliest moment of the next order after a failure.
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
+    /// What the CA suggests (RFC 9773), and until when that answer holds.
+    #[serde(default)]
+    pub window: Option<RenewalWindow>,
+    /// When the CA is asked for its window again.
+    #[serde(default)]
+    pub window_due: Option<Timestamp>,
+    /// The smallest notice threshold, in days, that people were told of for the current version.
+    #[serde(default)]
+    pub noticed_days: Option<u32>,
+    /// What a person said last about it, such as why it is paused.
+    #[serde(default)]
+    pub remark: Option<VendorText>,
+}
+
+/// What happens with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CertificateState {
+    /// The engine keeps it alive.
+    Active,
+    /// The host paused it: nothing is ordered by itself.
+    Paused,
+    /// Its current version is revoked and it is not to be renewed.
+    Revoked,
+}
+
+/// What a certificate looks like from outside, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CertificateStatus {
+    /// There is no version yet.
+    Pending,
+    /// A version is current and nothing is due.
+    Valid,
+    /// A newer version is on its way.
+    Renewing,
+    /// The last order failed; the current version, if any, still holds.
+    Failing,
+    /// The current version has expired.
+    Expired,
+    /// The host paused it.
+    Paused,
+    /// Revoked and not to be renewed.
+    Revoked,
+}
+
+impl Certificate {
+    /// A wish that nothing was done for yet.
+    pub(crate) fn wanted(spec: CertificateSpec, now: Timestamp) -> Self {
+        Self {
+            spec,
+            created_at: now,
+            state: CertificateState::Active,
+            current: None,
+            validity: None,
+            order: None,
+            schedule: None,
+            failed_orders: 0,
+            failure: None,
+            not_before: None,
+            window: None,
+            window_due: None,
+            noticed_days: None,
+            remark: None,
+        }
+    }
+
+    /// What it looks like from outside at `now`.
+    pub fn status(&self, now: Timestamp) -> CertificateStatus {
+        match (self.state, self.validity) {
+            (CertificateState::Revoked, _) => CertificateStatus::Revoked,
+            (_, Some((_, not_after))) if not_after < now => CertificateStatus::Expired,
+            (CertificateState::Paused, _) => CertificateStatus::Paused,
+            _ if self.failed_orders > 0 => CertificateStatus::Failing,
+            (_, None) => CertificateStatus::Pending,
+            _ if self.order.is_some() => CertificateStatus::Renewing,
+            _ => CertificateStatus::Valid,
+        }
+    }
+}
+
+/// When the next renewal is due, and why then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RenewalSchedule {
+    /// The moment.
+    pub at: Timestamp,
+    /// Why then.
+    pub trigger: RenewalTrigger,
+}
+
+impl RenewalSchedule {
+    pub(crate) fn new(at: Timestamp, trigger: RenewalTrigger) -> Self {
+        Self { at, trigger }
+    }
+}
+
+/// Why a renewal is due when it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RenewalTrigger {
+    /// The CA suggested the window (RFC 9773).
+    CaWindow,
+    /// The certificate's renewal policy.
+    Policy,
+    /// The spec changed in a way that the current version does not meet.
+    SpecChanged,
+    /// The host asked for it.
+    Requested,
+    /// The current version was revoked and is to be replaced.
+    Revoked,
+}

@@ -1,0 +1,193 @@
+//! Policies: what the host wants to happen, stated once a certificate.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    challenge::ChallengeKind,
+    csr::Csr,
+    id::{AccountName, KeyId},
+    key::KeyAlgorithm,
+    name::{Fqdn, Identifier},
+};
+
+/// Where keys come from and how long they are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(clippy::exhaustive_structs, reason = "hosts build it with struct update syntax")]
+pub struct KeyPolicy {
+    /// The algorithm of keys that are made here. Defaults to ECDSA P-256.
+    pub algorithm: KeyAlgorithm,
+    /// Where the key comes from. Defaults to made here.
+    pub source: KeySource,
+    /// What a renewal does with the key. Defaults to rotating it.
+    pub on_renewal: KeyChange,
+}
+
+/// Where a key comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum KeySource {
+    /// Made here, for each version as [`KeyPolicy::on_renewal`] says.
+    #[default]
+    Generated,
+    /// Brought by the host through [`import_key`](crate::Engine::import_key).
+    Brought(KeyId),
+    /// Elsewhere: the host brings the signing request and keeps the key.
+    Elsewhere(Box<Csr>),
+}
+
+/// What a renewal does with the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "a key is replaced or kept")]
+pub enum KeyChange {
+    /// Makes a new one.
+    #[default]
+    Rotate,
+    /// Uses the same one again.
+    Keep,
+}
+
+/// How control of the identifiers is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(clippy::exhaustive_structs, reason = "hosts build it with struct update syntax")]
+pub struct ValidationPolicy {
+    /// The route of identifiers that [`routes`](Self::routes) does not name.
+    #[serde(flatten)]
+    pub default: Option<Route>,
+    /// The route of single identifiers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<Identifier, Route>,
+}
+
+/// The way a challenge response is published. As JSON or TOML: `{ "dns": "corp" }`, `{ "http": "web" }`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Route {
+    /// A TXT record, or a CNAME record if the CA asks for one, through a DNS account.
+    Dns(#[schemars(with = "String")] AccountName),
+    /// A file, through a target.
+    Http(#[schemars(with = "String")] AccountName),
+    /// A certificate in the handshake, through a target.
+    TlsAlpn(#[schemars(with = "String")] AccountName),
+    /// A message to this address, which a person answers.
+    Email(String),
+    /// A person publishes the response and says so with `verify`.
+    Manual(ChallengeKind),
+}
+
+impl Route {
+    /// Whether this route can answer a challenge of that kind.
+    pub fn answers(&self, kind: ChallengeKind) -> bool {
+        match self {
+            Self::Dns(_) => kind.is_dns(),
+            Self::Http(_) => kind == ChallengeKind::Http,
+            Self::TlsAlpn(_) => kind == ChallengeKind::TlsAlpn,
+            Self::Email(_) => kind == ChallengeKind::Email,
+            Self::Manual(by_hand) => *by_hand == kind,
+        }
+    }
+
+    /// The account that it goes through.
+    pub fn account(&self) -> Option<&AccountName> {
+        match self {
+            Self::Dns(account) | Self::Http(account) | Self::TlsAlpn(account) => Some(account),
+            Self::Email(_) | Self::Manual(_) => None,
+        }
+    }
+}
+
+/// Says how the identifiers at and below a domain are validated, unless an order says otherwise.
+///
+/// The longest matching domain wins. The owner name that is finally written counts, so that a delegated
+/// `_acme-challenge` finds the account of the zone it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "hosts build it")]
+pub struct DomainMapping {
+    /// The domain.
+    pub domain: Fqdn,
+    /// How.
+    pub route: Route,
+}
+
+/// When a certificate is renewed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(clippy::exhaustive_structs, reason = "hosts build it with struct update syntax")]
+pub struct RenewalPolicy {
+    /// Whether the engine renews by itself. Defaults to yes.
+    pub automatic: bool,
+    /// When, where the CA does not say (RFC 9773). Defaults to a third of the validity period before expiry.
+    pub before: RenewBefore,
+    /// Whether the CA's own window (RFC 9773) takes precedence. Defaults to yes.
+    pub follow_ca: bool,
+    /// Days before expiry at which people are told, as long as no newer version is in sight. Defaults to
+    /// 30, 14, 7, 3 and 1; thresholds longer than the time from renewal to expiry are left out.
+    pub notice_days: Vec<u32>,
+}
+
+impl Default for RenewalPolicy {
+    fn default() -> Self {
+        Self {
+            automatic: true,
+            before: RenewBefore::default(),
+            follow_ca: true,
+            notice_days: vec![30, 14, 7, 3, 1],
+        }
+    }
+}
+
+/// How long before expiry a certificate is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "there is no third way to say it")]
+pub enum RenewBefore {
+    /// When this many percent of the validity period are left: 1 to 90.
+    Percent(u8),
+    /// This many days before expiry, but not before half of the validity period is over.
+    Days(u32),
+}
+
+impl Default for RenewBefore {
+    fn default() -> Self {
+        Self::Percent(33)
+    }
+}
+
+impl RenewBefore {
+    /// How long before expiry, for a validity period of that length.
+    pub fn lead(self, validity: Duration) -> Duration {
+        match self {
+            Self::Percent(percent) => validity / 100 * u32::from(percent),
+            Self::Days(days) => Duration::from_hours(24 * u64::from(days)).min(validity / 2),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_reads_as_people_write_it() {
+        let policy: ValidationPolicy =
+            serde_json::from_str(r#"{"dns":"corp","routes":{"a.example":{"http":"web"}}}"#).unwrap();
+        assert_eq!(policy.default, Some(Route::Dns("corp".parse().unwrap())));
+        assert_eq!(policy.routes.len(), 1);
+        let text = serde_json::to_string(&policy).unwrap();
+        assert_eq!(serde_json::from_str::<ValidationPolicy>(&text).unwrap(), policy);
+        assert_eq!(serde_json::from_str::<ValidationPolicy>("{}").unwrap(), ValidationPolicy::default());
+    }
+
+    #[test]
+    fn days_never_eat_more_than_half_of_a_short_certificate() {
+        let week = Duration::from_hours(7 * 24);
+        assert_eq!(RenewBefore::Days(30).lead(week), week / 2);
+    }
+}

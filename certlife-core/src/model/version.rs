@@ -1,0 +1,48 @@
+//! The version: one issued certificate, immutable.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ca::{IssuedRef, OrderHandle, PurposeKind, Revocation},
+    id::{AccountName, CertificateId, KeyId, OrderId, VersionId},
+    time::Timestamp,
+    x509::{CertificateInfo, Chain},
+};
+
+/// One issued certificate with its chain and, unless the key is elsewhere, the name of its sealed key.
+///
+/// Immutable but for [`revoked`](Self::revoked).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Version {
+    /// Its id; later versions have greater ids.
+    pub id: VersionId,
+    /// The certificate that it is a version of.
+    pub certificate: CertificateId,
+    /// The order that it came from; none if the host imported it.
+    pub order: Option<OrderId>,
+    /// What the order was for.
+    pub purpose: PurposeKind,
+    /// The CA account that issued it.
+    pub ca: AccountName,
+    /// The order's handle at the CA.
+    pub handle: Option<OrderHandle>,
+    /// The sealed private key; none if it is elsewhere.
+    pub key: Option<KeyId>,
+    /// Leaf and intermediates.
+    pub chain: Chain,
+    /// What the leaf says.
+    pub info: CertificateInfo,
+    /// When it was fetched.
+    pub received_at: Timestamp,
+    /// When it was revoked, and why.
+    #[serde(default)]
+    pub revoked: Option<(Timestamp, Revocation)>,
+}
+
+impl Version {
+    /// How the CA knows it.
+    pub fn issued_ref(&self) -> IssuedRef {
+        IssuedRef { handle: self.handle.clone(), chain: self.chain.clone() }
+    }
+}

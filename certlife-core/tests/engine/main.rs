@@ -1,0 +1,12 @@
+//! The engine against in-memory providers and a clock that the tests move.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod crashes;
+mod deploying;
+mod journey;
+mod people;
+mod renewing;
+mod sharing;
+mod validating;
+mod world;
+mod wrong_input;
