@@ -1,0 +1,29 @@
+//! The certificate authorities of [certlife](https://docs.rs/certlife).
+//!
+//! | provider | feature | |
+//! | --- | --- | --- |
+//! | `acme` | `acme` | Let's Encrypt and any RFC 8555 server |
+//! | `private` | `private` | an embedded authority: root, intermediate, CRL |
+//!
+//! Each keeps the contract of [`CertificateAuthority`](certlife_core::CertificateAuthority) and runs the same
+//! conformance suite.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "acme")]
+#[cfg_attr(docsrs, doc(cfg(feature = "acme")))]
+pub mod acme;
+#[cfg(feature = "private")]
+#[cfg_attr(docsrs, doc(cfg(feature = "private")))]
+pub mod private;
+
+/// Registers every authority that is built in, under its name.
+#[cfg_attr(
+    not(any(feature = "acme", feature = "private")),
+    expect(unused_variables, reason = "without vendors there is nothing to add")
+)]
+pub fn register(registry: &mut certlife_core::Registry) {
+    #[cfg(feature = "acme")]
+    acme::register(registry);
+    #[cfg(feature = "private")]
+    private::register(registry);
+}
