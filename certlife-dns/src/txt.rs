@@ -1,0 +1,117 @@
+//! TXT values as vendors write them: character-strings of at most 255 bytes, quoted and escaped or not.
+
+/// The longest character-string (RFC 1035 §3.3).
+const MAX_STRING: usize = 255;
+
+/// Cuts a value into character-strings. Without text there is one, empty.
+pub(crate) fn strings(value: &str) -> Vec<&[u8]> {
+    if value.is_empty() { vec![b""] } else { value.as_bytes().chunks(MAX_STRING).collect() }
+}
+
+/// Writes a value in the notation of master files: `"quoted" "strings"`, with `\"`, `\\` and, for bytes
+/// that are not printable ASCII, `\DDD` (RFC 1035 §5.1).
+#[cfg(feature = "cloudflare")]
+pub(crate) fn quoted(value: &str) -> String {
+    use std::fmt::Write as _;
+
+    let mut text = String::with_capacity(value.len() + 2);
+    for (index, string) in strings(value).into_iter().enumerate() {
+        text.push_str(if index == 0 { "\"" } else { " \"" });
+        for byte in string {
+            match byte {
+                b'"' | b'\\' => text.extend(['\\', char::from(*byte)]),
+                b' '..=b'~' => text.push(char::from(*byte)),
+                // Writing to a string cannot fail.
+                _ => drop(write!(text, "\\{byte:03}")),
+            }
+        }
+        text.push('"');
+    }
+    text
+}
+
+/// Reads what a vendor shows for a value: quoted strings, with or without space between them, joined and
+/// unescaped; or the value itself, if it is not quoted from end to end.
+#[cfg(feature = "cloudflare")]
+pub(crate) fn unquoted(text: &str) -> String {
+    match parse_quoted(text.trim()) {
+        Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(feature = "cloudflare")]
+fn parse_quoted(text: &str) -> Option<Vec<u8>> {
+    let mut value = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        rest = rest.strip_prefix(b"\"")?;
+        loop {
+            rest = match rest {
+                [b'"', after @ ..] => {
+                    rest = after;
+                    break;
+                }
+                [b'\\', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', after @ ..] => {
+                    let number = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(**digit - b'0'));
+                    value.push(u8::try_from(number).ok()?);
+                    after
+                }
+                [b'\\', byte, after @ ..] | [byte, after @ ..] => {
+                    value.push(*byte);
+                    after
+                }
+                [] => return None,
+            };
+        }
+        rest = rest.trim_ascii_start();
+    }
+    Some(value)
+}
+
+#[cfg(all(test, feature = "cloudflare"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_comes_back_from_its_notation() {
+        for value in [
+            "",
+            "plain",
+            r#"a "b" c"#,
+            r"\",
+            r"\\",
+            r#"\""#,
+            r"\065",
+            "über ☃",
+            "a b  c",
+            &"x".repeat(255),
+            &"ä".repeat(300),
+        ] {
+            assert_eq!(unquoted(&quoted(value)), value, "{}", quoted(value));
+        }
+    }
+
+    #[test]
+    fn the_notation_is_that_of_master_files() {
+        assert_eq!(quoted(r#"a "b" \c"#), r#""a \"b\" \\c""#);
+        assert_eq!(quoted("ä"), r#""\195\164""#);
+        assert_eq!(quoted(&"x".repeat(256)), format!("\"{}\" \"x\"", "x".repeat(255)));
+        assert_eq!(
+            strings(&"x".repeat(600)).iter().map(|part| part.len()).collect::<Vec<_>>(),
+            [255, 255, 90]
+        );
+    }
+
+    #[test]
+    fn what_is_not_quoted_from_end_to_end_is_the_value_itself() {
+        for text in ["v=spf1 -all", r#"a "b""#, r#""half"#, r#""a" b"#, r#""\999""#, ""] {
+            assert_eq!(unquoted(text), text);
+        }
+        assert_eq!(unquoted(r#""one""two""#), "onetwo");
+        assert_eq!(unquoted(r#" "one"  "two" "#), "onetwo");
+    }
+}

@@ -1,0 +1,148 @@
+//! The zone with the longest name that encloses an owner name, found once and remembered for a while.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use certlife_core::{Clock, Fqdn, Result, Timestamp};
+
+/// The most names that are remembered.
+const MAX_NAMES: usize = 10_000;
+
+/// What is known about names that are zones, or are not.
+///
+/// Each candidate is remembered by itself, also that it is no zone, since a zone that is known says nothing
+/// about a smaller one within it.
+pub(crate) struct Zones<Z> {
+    clock: Arc<dyn Clock>,
+    keep: Duration,
+    known: Mutex<HashMap<Fqdn, Known<Z>>>,
+}
+
+struct Known<Z> {
+    zone: Option<Z>,
+    until: Timestamp,
+}
+
+impl<Z: Clone + Send> Zones<Z> {
+    /// Remembers each answer for `keep`.
+    pub(crate) fn new(clock: Arc<dyn Clock>, keep: Duration) -> Self {
+        Self { clock, keep, known: Mutex::new(HashMap::new()) }
+    }
+
+    /// Asks `find` about `name` and the names above it, longest first, until one has a zone.
+    ///
+    /// What `find` returns for a name has to hold whoever asks; its first failure ends the search.
+    pub(crate) async fn enclosing<F, Answer>(&self, name: &Fqdn, find: F) -> Result<Option<Z>>
+    where
+        F: Fn(Fqdn) -> Answer + Send + Sync,
+        Answer: Future<Output = Result<Option<Z>>> + Send,
+    {
+        for candidate in name.ancestors() {
+            let zone = match self.remembered(&candidate) {
+                Some(zone) => zone,
+                None => self.remember(candidate.clone(), find(candidate).await?),
+            };
+            if zone.is_some() {
+                return Ok(zone);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Forgets what is known about `name` and the names above it. Returns whether a zone was among it, so that
+    /// searching again may end differently.
+    pub(crate) fn forget(&self, name: &Fqdn) -> bool {
+        let mut known = self.known();
+        let forgotten = name.ancestors().filter_map(|candidate| known.remove(&candidate));
+        forgotten.filter(|known| known.zone.is_some()).count() > 0
+    }
+
+    #[expect(clippy::option_option, reason = "none means not known; some none means known to be no zone")]
+    fn remembered(&self, candidate: &Fqdn) -> Option<Option<Z>> {
+        let now = self.clock.now();
+        self.known().get(candidate).filter(|known| now < known.until).map(|known| known.zone.clone())
+    }
+
+    fn remember(&self, candidate: Fqdn, zone: Option<Z>) -> Option<Z> {
+        let now = self.clock.now();
+        let mut known = self.known();
+        if known.len() >= MAX_NAMES {
+            known.retain(|_, known| now < known.until);
+        }
+        if known.len() < MAX_NAMES {
+            known.insert(candidate, Known { zone: zone.clone(), until: now + self.keep });
+        }
+        zone
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Fqdn, Known<Z>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<Z> fmt::Debug for Zones<Z> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Zones").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use certlife_core::async_trait;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Moved(AtomicI64);
+
+    #[async_trait]
+    impl Clock for Moved {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_seconds(self.0.load(Ordering::SeqCst))
+        }
+
+        async fn sleep_until(&self, _: Timestamp) {}
+    }
+
+    fn name(text: &str) -> Fqdn {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_longest_zone_wins_and_is_remembered_for_a_while() {
+        let clock = Arc::new(Moved(AtomicI64::new(0)));
+        let zones = Zones::new(clock.clone(), Duration::from_mins(5));
+        let asked = Mutex::new(Vec::new());
+        let search = async |text: &str| {
+            let find = |candidate: Fqdn| {
+                asked.lock().unwrap().push(candidate.to_string());
+                let zone = ["example.org", "sub.example.org"].contains(&candidate.as_str());
+                async move { Ok(zone.then(|| candidate.to_string())) }
+            };
+            let found = zones.enclosing(&name(text), find).await.unwrap();
+            (found, std::mem::take(&mut *asked.lock().unwrap()))
+        };
+        let outer = Some("example.org".to_owned());
+        assert_eq!(
+            search("a.example.org").await,
+            (outer.clone(), vec!["a.example.org".into(), "example.org".into()])
+        );
+        assert_eq!(search("a.example.org").await, (outer.clone(), vec![]));
+        assert_eq!(search("b.example.org").await, (outer.clone(), vec!["b.example.org".into()]));
+        let inner = Some("sub.example.org".to_owned());
+        assert_eq!(search("sub.example.org").await, (inner, vec!["sub.example.org".into()]));
+        assert_eq!(search("notexample.org").await.0, None);
+
+        assert!(zones.forget(&name("a.example.org")));
+        assert!(!zones.forget(&name("a.example.org")));
+        assert_eq!(search("a.example.org").await.1.len(), 2);
+        clock.0.store(301, Ordering::SeqCst);
+        assert_eq!(search("a.example.org").await.1.len(), 2);
+    }
+}
