@@ -1,0 +1,29 @@
+//! Deployers for [certlife](https://docs.rs/certlife): local files behind the feature `local`, and the host's
+//! own rustls server behind the feature `rustls`.
+//!
+//! Each keeps the contract of [`certlife_core::Deployer`] and runs the same conformance suite.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "local")]
+pub mod local;
+#[cfg(feature = "rustls")]
+pub mod rustls;
+
+#[cfg(feature = "local")]
+pub use self::local::Local;
+#[cfg(feature = "rustls")]
+pub use self::rustls::Rustls;
+
+/// Adds the kinds of target of this crate that can be built from settings.
+///
+/// The host's own rustls server is not among them: it lives in the host's process and is handed over as it is.
+#[cfg_attr(
+    not(feature = "local"),
+    expect(unused_variables, reason = "without vendors there is nothing to add")
+)]
+pub fn register(registry: &mut certlife_core::Registry) {
+    #[cfg(feature = "local")]
+    registry.register_target("local", "Local files", |settings: local::Settings, _| {
+        Local::from_settings(settings)
+    });
+}

@@ -1,0 +1,272 @@
+//! What a host may choose about local files.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use certlife_core::{InputError, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Local, command::Command, owner::Owner};
+
+/// The settings of a target of local files, as a host keeps them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The directory of the certificates, an absolute path. Made if it does not exist.
+    pub directory: PathBuf,
+    /// Who owns the files: a user name of `/etc/passwd`, or a number. Defaults to whoever the host runs as;
+    /// another owner takes root's rights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The group of files and directories: a name of `/etc/group`, or a number. Defaults to the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Who may read and write the files with the key, in octal digits: at most `0660`. Defaults to `0600`.
+    #[serde(default = "default_key_mode")]
+    pub key_mode: String,
+    /// Who may read and write the files without the key, in octal digits: at most `0664`. Defaults to `0644`.
+    #[serde(default = "default_certificate_mode")]
+    pub certificate_mode: String,
+    /// Who may enter the directories, in octal digits: `0700`, `0750` or `0755`. Defaults to `0755`.
+    #[serde(default = "default_directory_mode")]
+    pub directory_mode: String,
+    /// Whether to write `combined.pem`, key and full chain in one file, as `HAProxy` reads it. Defaults to no.
+    #[serde(default)]
+    pub combined: bool,
+    /// How many old versions to keep besides the live one and the one that it replaced, 0 to 100. Defaults to 3.
+    #[serde(default = "default_keep")]
+    #[schemars(range(max = 100))]
+    pub keep: usize,
+    /// A program with its arguments that says whether the new version may go live, by its exit status. No
+    /// shell is involved. In arguments `{directory}` stands for the directory of the new version and
+    /// `{certificate}` for the certificate's name. The program is an absolute path, or a name that is looked
+    /// for in `/usr/local/sbin`, `/usr/local/bin`, `/usr/sbin`, `/usr/bin`, `/sbin` and `/bin`; this `PATH` is
+    /// all of its environment. Defaults to none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check: Vec<String>,
+    /// A program with its arguments that makes the server read the live version, as `check` otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reload: Vec<String>,
+    /// How long a command may take: 1 to 600 seconds. Defaults to 60.
+    #[serde(default = "default_command_timeout")]
+    #[schemars(range(min = 1, max = 600))]
+    pub command_timeout_seconds: u64,
+    /// The directory that a web server shows as `/` on port 80, an absolute path to an existing directory.
+    /// Defaults to none, and then HTTP challenges are not answered here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_root: Option<PathBuf>,
+}
+
+fn default_key_mode() -> String {
+    "0600".to_owned()
+}
+
+fn default_certificate_mode() -> String {
+    "0644".to_owned()
+}
+
+fn default_directory_mode() -> String {
+    "0755".to_owned()
+}
+
+fn default_keep() -> usize {
+    3
+}
+
+fn default_command_timeout() -> u64 {
+    60
+}
+
+/// Settings that were checked.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) directory: PathBuf,
+    pub(super) owner: Option<Owner>,
+    pub(super) group: Option<Owner>,
+    pub(super) key_mode: u32,
+    pub(super) certificate_mode: u32,
+    pub(super) directory_mode: u32,
+    pub(super) combined: bool,
+    pub(super) keep: usize,
+    pub(super) check: Option<Command>,
+    pub(super) reload: Option<Command>,
+    pub(super) command_timeout: Duration,
+    pub(super) web_root: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Names the directory and leaves the rest at its defaults.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            owner: None,
+            group: None,
+            key_mode: default_key_mode(),
+            certificate_mode: default_certificate_mode(),
+            directory_mode: default_directory_mode(),
+            combined: false,
+            keep: default_keep(),
+            check: Vec::new(),
+            reload: Vec::new(),
+            command_timeout_seconds: default_command_timeout(),
+            web_root: None,
+        }
+    }
+
+    pub(super) fn check(self) -> Result<Plan, InputError> {
+        absolute("directory", &self.directory)?;
+        if let Some(root) = &self.web_root {
+            absolute("web_root", root)?;
+        }
+        if self.keep > 100 {
+            return Err(InputError::setting("keep", "use 0 to 100"));
+        }
+        if !(1..=600).contains(&self.command_timeout_seconds) {
+            return Err(InputError::setting("command_timeout_seconds", "use 1 to 600 seconds"));
+        }
+        Ok(Plan {
+            owner: self.owner.map(|owner| Owner::new("owner", owner)).transpose()?,
+            group: self.group.map(|group| Owner::new("group", group)).transpose()?,
+            key_mode: mode("key_mode", &self.key_mode, 0o400, 0o660)?,
+            certificate_mode: mode("certificate_mode", &self.certificate_mode, 0o400, 0o664)?,
+            directory_mode: mode("directory_mode", &self.directory_mode, 0o700, 0o755)?,
+            combined: self.combined,
+            keep: self.keep,
+            check: Command::new("check", self.check)?,
+            reload: Command::new("reload", self.reload)?,
+            command_timeout: Duration::from_secs(self.command_timeout_seconds),
+            directory: self.directory,
+            web_root: self.web_root,
+        })
+    }
+}
+
+fn absolute(setting: &'static str, path: &Path) -> Result<(), InputError> {
+    let climbs = path.components().any(|part| matches!(part, std::path::Component::ParentDir));
+    if !path.is_absolute() || climbs || path.parent().is_none() {
+        return Err(InputError::setting(
+            setting,
+            "use an absolute path without `..` to a directory below the root",
+        ));
+    }
+    Ok(())
+}
+
+/// Reads octal digits that have at least the bits of `least` and at most those of `most`.
+fn mode(setting: &'static str, text: &str, least: u32, most: u32) -> Result<u32, InputError> {
+    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| octal && mode & !most == 0 && mode & least == least)
+        .ok_or_else(|| {
+            InputError::setting(
+                setting,
+                format!("use octal digits from {least:04o} to {most:04o}, such as {most:04o}"),
+            )
+        })
+}
+
+/// Describes a target of local files; made by [`Local::builder`].
+#[derive(Debug, Clone)]
+pub struct LocalBuilder {
+    settings: Settings,
+}
+
+impl From<Settings> for LocalBuilder {
+    fn from(settings: Settings) -> Self {
+        Self { settings }
+    }
+}
+
+impl LocalBuilder {
+    /// Gives the files to this user, by name or number. Defaults to whoever the host runs as.
+    #[must_use]
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.settings.owner = Some(owner.into());
+        self
+    }
+
+    /// Gives files and directories to this group, by name or number. Defaults to the host's.
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.settings.group = Some(group.into());
+        self
+    }
+
+    /// Lets these read and write files with the key: at most `0o660`. Defaults to `0o600`.
+    #[must_use]
+    pub fn key_mode(mut self, mode: u32) -> Self {
+        self.settings.key_mode = format!("{mode:04o}");
+        self
+    }
+
+    /// Lets these read and write files without the key: at most `0o664`. Defaults to `0o644`.
+    #[must_use]
+    pub fn certificate_mode(mut self, mode: u32) -> Self {
+        self.settings.certificate_mode = format!("{mode:04o}");
+        self
+    }
+
+    /// Lets these enter the directories: `0o700` to `0o755`. Defaults to `0o755`.
+    #[must_use]
+    pub fn directory_mode(mut self, mode: u32) -> Self {
+        self.settings.directory_mode = format!("{mode:04o}");
+        self
+    }
+
+    /// Writes `combined.pem`, key and full chain in one file. Defaults to no.
+    #[must_use]
+    pub fn combined(mut self, combined: bool) -> Self {
+        self.settings.combined = combined;
+        self
+    }
+
+    /// Keeps this many old versions, 0 to 100, besides the live one and the one that it replaced. Defaults to 3.
+    #[must_use]
+    pub fn keep(mut self, keep: usize) -> Self {
+        self.settings.keep = keep;
+        self
+    }
+
+    /// Asks a program whether the new version may go live; see the field of the same name in [`Settings`]. Defaults to none.
+    #[must_use]
+    pub fn check<S: Into<String>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
+        self.settings.check = command.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Makes the server read the live version; see the field of the same name in [`Settings`]. Defaults to none.
+    #[must_use]
+    pub fn reload<S: Into<String>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
+        self.settings.reload = command.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Stops a command after this time: 1 s to 10 min, in whole seconds, rounded up. Defaults to 1 min.
+    #[must_use]
+    pub fn command_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.command_timeout_seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
+        self
+    }
+
+    /// Answers HTTP challenges by files under this directory, which a web server shows as `/` on port 80.
+    /// Defaults to none.
+    #[must_use]
+    pub fn web_root(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.settings.web_root = Some(directory.into());
+        self
+    }
+
+    /// Checks the settings and returns the deployer. Reads and writes no file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Local::from_settings`].
+    pub fn build(self) -> Result<Local, InputError> {
+        Local::from_settings(self.settings)
+    }
+}
