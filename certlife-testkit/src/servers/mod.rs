@@ -1,0 +1,46 @@
+//! The real servers that `cargo xtask test` runs on loopback, as tests find and use them.
+//!
+//! Tests that need them are targets of their own, `tests/real_*.rs`, so that everything else runs by plain
+//! `cargo test`. Nothing here skips: a server that is missing or refuses fails the test, so every function
+//! panics, with the reason, instead of returning an error that a test could only unwrap.
+#![expect(clippy::missing_panics_doc, reason = "the module's own documentation says it once for all")]
+
+mod bind;
+mod challtestsrv;
+mod pebble;
+
+use std::env;
+use std::fs;
+
+use serde::Deserialize;
+
+pub use bind::{Bind, Delegation, DnsRecord, Limited, TsigKey};
+pub use challtestsrv::ChallTestSrv;
+pub use pebble::{CertificateStatus, ExternalAccount, Pebble, Pebbles};
+
+const VARIABLE: &str = "CERTLIFE_TEST_SERVERS";
+
+/// Every server of this test run.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct Servers {
+    /// The ACME servers and what they validate through.
+    pub pebble: Pebbles,
+    /// The authoritative DNS server.
+    pub bind: Bind,
+}
+
+impl Servers {
+    /// Finds the servers that `cargo xtask test` started for this process.
+    pub fn from_env() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a test process has no other host to tell it")]
+        let path = env::var_os(VARIABLE);
+        let path = path.unwrap_or_else(|| {
+            panic!("{VARIABLE} is not set: this test needs real servers; run `cargo xtask test`")
+        });
+        let description = fs::read(&path).unwrap_or_else(|error| {
+            panic!("{}: {error}; the servers are gone; run `cargo xtask test`", path.display())
+        });
+        serde_json::from_slice(&description).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+}
