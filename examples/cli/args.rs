@@ -1,0 +1,272 @@
+//! What can be said on the command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use certlife::{
+    AccountName, CertificateId, Fqdn, Identifier, RevocationReason, Timestamp, VersionId, ca::Decision,
+};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize as _;
+
+use crate::config::Span;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; the message says who has to act
+  2  the command line or the configuration file is wrong
+  3  waits for a person: see `pending` and `explain`
+  4  not finished in time, or interrupted; `run` goes on with it";
+
+/// Runs the whole life of TLS certificates: order, prove, issue, deploy, verify, renew.
+#[derive(Debug, Parser)]
+#[command(name = "certlife", version, after_help = EXIT_CODES)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The configuration file.
+    #[arg(long, short, global = true, value_name = "FILE", default_value = "certlife.toml")]
+    pub(crate) config: PathBuf,
+    /// Print JSON: one value, or one line an event.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log what happens to standard error; twice for more.
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Agree to the terms of service of every CA in the file.
+    #[arg(long, global = true)]
+    pub(crate) agree_terms: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Keep all certificates of the file alive until interrupted.
+    Run,
+    /// Get certificates of the file issued and deployed.
+    Order {
+        /// The tables `[certificate.NAME]`.
+        #[arg(required = true)]
+        names: Vec<CertificateId>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// List what a person has to publish.
+    Pending,
+    /// Say that what had to be published by hand is in place.
+    Verify(One),
+    /// Look now what the targets of a certificate serve, and put right what they should not.
+    Check(One),
+    /// Order the next term now.
+    Renew(One),
+    /// Have the current version issued again, with a new key.
+    Reissue {
+        #[command(flatten)]
+        one: One,
+        /// Why, for the CA's record.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Revoke a version.
+    Revoke {
+        #[command(flatten)]
+        one: One,
+        /// Which version, if not the current one.
+        #[arg(long)]
+        version: Option<VersionId>,
+        /// Why: unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation…
+        #[arg(long, default_value = "unspecified", value_parser = reason)]
+        reason: RevocationReason,
+        /// For the CA's record.
+        #[arg(long)]
+        comment: Option<String>,
+        /// Order another one at once.
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Decide on the order under way.
+    Decide {
+        #[command(flatten)]
+        one: One,
+        /// What is decided.
+        #[arg(value_enum)]
+        decision: Verdict,
+    },
+    /// Give the order under way up and remove what it published.
+    Cancel(One),
+    /// Remove a certificate here; at the CA and on targets nothing changes.
+    Delete {
+        /// The certificate.
+        name: CertificateId,
+    },
+    /// Take over certificates that were ordered elsewhere.
+    Import {
+        /// The CA account.
+        account: AccountName,
+        /// Take over expired and revoked ones, too.
+        #[arg(long)]
+        all: bool,
+        /// Only orders that hold one of these names.
+        #[arg(long = "name", value_name = "NAME")]
+        names: Vec<Identifier>,
+        /// Only orders placed after this moment (RFC 3339).
+        #[arg(long, value_parser = Timestamp::parse)]
+        placed_after: Option<Timestamp>,
+    },
+    /// Read what a CA account may order.
+    Catalog {
+        /// The CA account.
+        account: AccountName,
+    },
+    /// List certificates.
+    List {
+        /// Only those that expire within this time, such as 30d.
+        #[arg(long, value_parser = span)]
+        expiring: Option<Duration>,
+        /// Only those that hold this name.
+        #[arg(long, conflicts_with = "expiring")]
+        name: Option<Identifier>,
+    },
+    /// Show all that is known of a certificate.
+    Show {
+        /// The certificate.
+        name: CertificateId,
+    },
+    /// Say why a certificate is as it is, who has to act, and what happens next.
+    Explain {
+        /// The certificate.
+        name: CertificateId,
+    },
+    /// Write a version to files; without any, print its chain.
+    Export {
+        /// The certificate.
+        name: CertificateId,
+        /// Which version, if not the current one.
+        #[arg(long)]
+        version: Option<VersionId>,
+        /// Write leaf and intermediates to this file.
+        #[arg(long, value_name = "FILE")]
+        chain: Option<PathBuf>,
+        /// Write the private key to this new file, readable by its owner only.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// Print the feed of events.
+    Events {
+        /// Begin after this position.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// Go on with what happens, until interrupted.
+        #[arg(long, short)]
+        follow: bool,
+        /// Only those of this certificate.
+        #[arg(long, value_name = "NAME")]
+        certificate: Option<CertificateId>,
+    },
+    /// Test accounts and targets.
+    Probe {
+        /// Which; all of them if none is named.
+        accounts: Vec<AccountName>,
+    },
+    /// List the kinds of provider that are built in, with the JSON Schema of their settings under --json.
+    Providers {
+        /// Only this kind.
+        kind: Option<String>,
+    },
+    /// Work on DNS by hand, through the accounts of the file.
+    #[command(subcommand)]
+    Dns(Dns),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dns {
+    /// Publish a TXT record beside whatever is there.
+    Add(Record),
+    /// Withdraw one TXT value.
+    Remove(Record),
+    /// Show which account, name and zone would be written, and what the servers say.
+    Check {
+        /// The owner name.
+        name: Fqdn,
+        #[command(flatten)]
+        through: Through,
+        /// Write a harmless record, watch it appear, and remove it.
+        #[arg(long)]
+        write: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Record {
+    /// The owner name, such as _acme-challenge.example.com.
+    pub(crate) name: Fqdn,
+    /// The value, unquoted.
+    pub(crate) value: String,
+    #[command(flatten)]
+    pub(crate) through: Through,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Through {
+    /// The DNS account, if not the one that the mappings lead to.
+    #[arg(long)]
+    pub(crate) account: Option<AccountName>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// The certificate.
+    pub(crate) name: CertificateId,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Wait {
+    /// How long to work on it before giving the rest to `run`.
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = span)]
+    pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Verdict {
+    /// Let it be issued.
+    Approve,
+    /// Refuse it.
+    Decline,
+    /// Hold it.
+    Suspend,
+    /// Let a suspended one go on.
+    Resume,
+    /// It is in doubt and does not exist at the CA: place it again. This may cost money.
+    PlaceAgain,
+    /// It is in doubt: give it up.
+    Abandon,
+}
+
+impl Verdict {
+    /// The decision at the CA; none for those about an order in doubt.
+    pub(crate) fn at_ca(self) -> Option<Decision> {
+        match self {
+            Self::Approve => Some(Decision::Approve),
+            Self::Decline => Some(Decision::Decline),
+            Self::Suspend => Some(Decision::Suspend),
+            Self::Resume => Some(Decision::Resume),
+            Self::PlaceAgain | Self::Abandon => None,
+        }
+    }
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    Span::parse(text).map(|span| span.0)
+}
+
+fn reason(text: &str) -> Result<RevocationReason, String> {
+    let text = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text);
+    RevocationReason::deserialize(text).map_err(|error| error.to_string())
+}
