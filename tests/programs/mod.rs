@@ -1,0 +1,42 @@
+//! Runs the examples as processes, as a user does.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+/// The features that this build has, so that building an example compiles nothing anew.
+const FEATURES: [(&str, bool); 7] = [
+    ("acme", cfg!(feature = "acme")),
+    ("private-ca", cfg!(feature = "private-ca")),
+    ("cloudflare", cfg!(feature = "cloudflare")),
+    ("rfc2136", cfg!(feature = "rfc2136")),
+    ("local", cfg!(feature = "local")),
+    ("rustls", cfg!(feature = "rustls")),
+    ("sqlite", cfg!(feature = "sqlite")),
+];
+
+/// Builds an example, if that is not done yet, and returns its path.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let features: Vec<_> = FEATURES.iter().filter(|(_, on)| *on).map(|(feature, _)| *feature).collect();
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--package", "certlife", "--example", name, "--message-format", "json"])
+        .args(["--no-default-features", "--features", &features.join(",")]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    let output = build.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let messages = String::from_utf8(output.stdout).unwrap();
+    let messages = messages.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let mut found = messages.filter(|message| message["target"]["name"] == name);
+    let path = found.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    path.unwrap_or_else(|| panic!("cargo names no program for the example {name}"))
+}
+
+/// What a process printed, standard output first.
+pub(crate) fn printed(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
