@@ -87,15 +87,15 @@ impl World {
         self.engine_at(pebble, &pebble.directory_url, zone).await
     }
 
-    /// Lets the engine work. Waits of the engine pass at once on its clock; the servers get a moment of real time.
+    /// Lets the engine work until nothing is due within `horizon`. Its clock moves on at once where it waits; the
+    /// servers, whose time is real, get more of it the longer the engine is ready to wait for them.
     pub(crate) async fn work(&self, engine: &Engine, horizon: Duration) {
         let end = self.clock.now() + horizon;
         for _ in 0..2_000 {
-            match engine.pass().await.unwrap().next {
-                Some(next) if next <= end => self.clock.advance_to(next),
-                _ => return,
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            let Some(next) = engine.pass().await.unwrap().next.filter(|next| *next <= end) else { return };
+            let wait = next.since(self.clock.now());
+            self.clock.advance_to(next);
+            tokio::time::sleep((wait / 20).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;
         }
         panic!("the engine does not come to rest");
     }
