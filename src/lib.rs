@@ -46,7 +46,7 @@
 #![cfg_attr(all(feature = "acme", feature = "rfc2136"), doc = "```")]
 #![cfg_attr(not(all(feature = "acme", feature = "rfc2136")), doc = "```ignore")]
 //! # use std::sync::Arc;
-//! # use certlife::{EngineBuilder, ca::Acme, dns::Rfc2136, prelude::*};
+//! # use certlife::{EngineBuilder, ca::Acme, dns::rfc2136::Rfc2136, prelude::*};
 //! # fn accounts(builder: EngineBuilder, tsig_key: Secret) -> Result<EngineBuilder, Box<dyn std::error::Error>> {
 //! let le = Acme::builder("letsencrypt", builder.vault("le".parse()?)).terms_agreed(true).build()?;
 //! let corp = Rfc2136::builder("192.0.2.53", "certlife.", tsig_key).build()?;
@@ -153,8 +153,7 @@
 //! | `memory` | store: gone with the process | always there | yes |
 //! | `sqlite` | store: one file | `sqlite` | yes |
 //!
-//! `full` switches all of them on. There is one TLS stack, rustls, and one crypto backend, aws-lc-rs, in every
-//! combination.
+//! There is one TLS stack, rustls, and one crypto backend, aws-lc-rs, in every combination.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 /// Certificate authorities: the contract, what travels through it, and the vendors that are built in.
@@ -175,14 +174,6 @@ pub mod ca {
 pub mod dns {
     #[doc(inline)]
     pub use certlife_core::dns::*;
-    #[cfg(feature = "cloudflare")]
-    #[doc(no_inline)]
-    pub use certlife_dns::cloudflare::Cloudflare;
-    #[doc(no_inline)]
-    pub use certlife_dns::manual::Manual;
-    #[cfg(feature = "rfc2136")]
-    #[doc(no_inline)]
-    pub use certlife_dns::rfc2136::Rfc2136;
     #[doc(inline)]
     pub use certlife_dns::*;
 }
@@ -209,7 +200,7 @@ pub use certlife_core::{
     secret, text, time, tls, vault, x509,
 };
 
-#[cfg(any(feature = "acme", feature = "private-ca", feature = "cloudflare"))]
+#[cfg(feature = "http")]
 #[doc(inline)]
 pub use certlife_core::http;
 

@@ -12,33 +12,28 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "cloudflare")]
-#[cfg_attr(docsrs, doc(cfg(feature = "cloudflare")))]
 pub mod cloudflare;
 pub mod manual;
 #[cfg(feature = "rfc2136")]
-#[cfg_attr(docsrs, doc(cfg(feature = "rfc2136")))]
 pub mod rfc2136;
 
-#[cfg(feature = "rfc2136")]
+// What several vendors need.
+#[cfg(any(feature = "http", feature = "rfc2136"))]
+#[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod serial;
-#[cfg(any(feature = "cloudflare", feature = "rfc2136"))]
+#[cfg(any(feature = "http", feature = "rfc2136"))]
+#[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod txt;
-#[cfg(any(feature = "cloudflare", feature = "rfc2136"))]
+#[cfg(any(feature = "http", feature = "rfc2136"))]
 mod zones;
 
 use certlife_core::registry::Registry;
 
 /// Registers every provider that is built in, under its name.
 pub fn register(registry: &mut Registry) {
-    registry.register_dns("manual", "By hand", |settings: manual::Settings, _| {
-        manual::Manual::from_settings(settings)
-    });
     #[cfg(feature = "cloudflare")]
-    registry.register_dns("cloudflare", "Cloudflare DNS", |settings: cloudflare::Settings, context| {
-        cloudflare::Cloudflare::from_settings(settings, context.clock.clone())
-    });
+    cloudflare::register(registry);
+    manual::register(registry);
     #[cfg(feature = "rfc2136")]
-    registry.register_dns("rfc2136", "Dynamic update (RFC 2136)", |settings: rfc2136::Settings, context| {
-        rfc2136::Rfc2136::from_settings(settings, context.clock.clone())
-    });
+    rfc2136::register(registry);
 }

@@ -10,7 +10,6 @@ pub(crate) fn strings(value: &str) -> Vec<&[u8]> {
 
 /// Writes a value in the notation of master files: `"quoted" "strings"`, with `\"`, `\\` and, for bytes
 /// that are not printable ASCII, `\DDD` (RFC 1035 §5.1).
-#[cfg(feature = "cloudflare")]
 pub(crate) fn quoted(value: &str) -> String {
     use std::fmt::Write as _;
 
@@ -32,7 +31,6 @@ pub(crate) fn quoted(value: &str) -> String {
 
 /// Reads what a vendor shows for a value: quoted strings, with or without space between them, joined and
 /// unescaped; or the value itself, if it is not quoted from end to end.
-#[cfg(feature = "cloudflare")]
 pub(crate) fn unquoted(text: &str) -> String {
     match parse_quoted(text.trim()) {
         Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -40,7 +38,6 @@ pub(crate) fn unquoted(text: &str) -> String {
     }
 }
 
-#[cfg(feature = "cloudflare")]
 fn parse_quoted(text: &str) -> Option<Vec<u8>> {
     let mut value = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -72,7 +69,7 @@ fn parse_quoted(text: &str) -> Option<Vec<u8>> {
     Some(value)
 }
 
-#[cfg(all(test, feature = "cloudflare"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -92,23 +92,9 @@ impl<Z> fmt::Debug for Zones<Z> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, Ordering};
-
-    use certlife_core::async_trait;
+    use certlife_testkit::clock::ManualClock;
 
     use super::*;
-
-    #[derive(Debug)]
-    struct Moved(AtomicI64);
-
-    #[async_trait]
-    impl Clock for Moved {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_unix_seconds(self.0.load(Ordering::SeqCst))
-        }
-
-        async fn sleep_until(&self, _: Timestamp) {}
-    }
 
     fn name(text: &str) -> Fqdn {
         text.parse().unwrap()
@@ -116,8 +102,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_zone_wins_and_is_remembered_for_a_while() {
-        let clock = Arc::new(Moved(AtomicI64::new(0)));
-        let zones = Zones::new(clock.clone(), Duration::from_mins(5));
+        let clock = ManualClock::default();
+        let zones = Zones::new(Arc::new(clock.clone()), Duration::from_mins(5));
         let asked = Mutex::new(Vec::new());
         let search = async |text: &str| {
             let find = |candidate: Fqdn| {
@@ -142,7 +128,7 @@ mod tests {
         assert!(zones.forget(&name("a.example.org")));
         assert!(!zones.forget(&name("a.example.org")));
         assert_eq!(search("a.example.org").await.1.len(), 2);
-        clock.0.store(301, Ordering::SeqCst);
+        clock.advance(Duration::from_secs(301));
         assert_eq!(search("a.example.org").await.1.len(), 2);
     }
 }

@@ -53,6 +53,37 @@ impl Clock for ManualClock {
     }
 }
 
+/// Leaps to the deadline of whoever sleeps: what waits for hours is tested at once.
+///
+/// Clones show the same time.
+#[derive(Debug, Clone, Default)]
+pub struct LeapClock(ManualClock);
+
+impl LeapClock {
+    /// Starts at a moment.
+    pub fn starting_at(moment: Timestamp) -> Self {
+        Self(ManualClock::starting_at(moment))
+    }
+
+    /// Moves forward.
+    pub fn advance(&self, by: Duration) {
+        self.0.advance(by);
+    }
+}
+
+#[async_trait]
+impl Clock for LeapClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    async fn sleep_until(&self, deadline: Timestamp) {
+        self.0.advance_to(deadline);
+        // Others get their turn, as they would during a real sleep.
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Runs like the operating system's clock, and can be moved forward: to show in seconds what takes months.
 ///
 /// Clones show the same time.
@@ -103,6 +134,16 @@ mod tests {
         assert!(!sleeper.is_finished());
         clock.advance(Duration::from_mins(1));
         sleeper.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_leap_takes_no_time_and_never_goes_back() {
+        let clock = LeapClock::default();
+        let before = clock.now();
+        let deadline = before + Duration::from_hours(24);
+        clock.sleep_until(deadline).await;
+        clock.sleep_until(before).await;
+        assert_eq!(clock.now(), deadline);
     }
 
     #[tokio::test]

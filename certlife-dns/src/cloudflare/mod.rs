@@ -14,8 +14,8 @@ mod tests;
 use std::{fmt, sync::Arc, time::Duration};
 
 use certlife_core::{
-    AccountSummary, Clock, DnsProvider, Error, ErrorKind, Fqdn, InputError, Operation, ProviderName, Result,
-    Secret, async_trait,
+    AccountSummary, Clock, DnsProvider, Error, ErrorKind, Fqdn, InputError, Operation, ProviderName,
+    Registry, Result, Secret, async_trait,
     dns::{Added, Distribution, DnsCapabilities, DnsRecord, RecordHandle, Zone},
     http::Client,
 };
@@ -278,6 +278,13 @@ impl DnsProvider for Cloudflare {
     async fn distribution(&self, _: &RecordHandle) -> Result<Distribution> {
         Ok(Distribution::Unknown)
     }
+}
+
+/// Registers the provider under its name.
+pub(crate) fn register(registry: &mut Registry) {
+    registry.register_dns("cloudflare", "Cloudflare DNS", |settings: Settings, context| {
+        Cloudflare::from_settings(settings, context.clock.clone())
+    });
 }
 
 impl fmt::Debug for Cloudflare {

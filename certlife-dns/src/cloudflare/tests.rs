@@ -1,7 +1,8 @@
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use certlife_core::{Retry, Timestamp, dns::RecordData};
-use certlife_testkit::dns::{Cannot, DnsFixture};
+use certlife_core::{Retry, dns::RecordData};
+use certlife_testkit::{
+    clock::LeapClock,
+    dns::{Cannot, DnsFixture},
+};
 use serde_json::json;
 
 use super::{
@@ -9,28 +10,6 @@ use super::{
     *,
 };
 use crate::txt;
-
-/// A clock on which sleeping takes no time but moves it on.
-#[derive(Debug)]
-struct Moved(AtomicI64);
-
-impl Moved {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(1_768_469_400_000)))
-    }
-}
-
-#[async_trait]
-impl Clock for Moved {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_millis(self.0.load(Ordering::SeqCst))
-    }
-
-    async fn sleep_until(&self, deadline: Timestamp) {
-        self.0.fetch_max(deadline.unix_millis(), Ordering::SeqCst);
-        tokio::task::yield_now().await;
-    }
-}
 
 struct Fixture {
     fake: FakeCloudflare,
@@ -46,7 +25,7 @@ impl Fixture {
     }
 
     fn with_token(&self, token: &str) -> CloudflareBuilder {
-        Cloudflare::builder(token).base_url(self.base_url()).clock(Moved::new())
+        Cloudflare::builder(token).base_url(self.base_url()).clock(clock())
     }
 
     fn builder(&self) -> CloudflareBuilder {
@@ -66,6 +45,10 @@ impl Fixture {
         let here = world.records.iter().filter(|record| record.kind == kind && record.name == name.as_str());
         here.map(|record| record.content.clone()).collect()
     }
+}
+
+fn clock() -> Arc<LeapClock> {
+    Arc::default()
 }
 
 fn name(text: &str) -> Fqdn {
@@ -311,7 +294,7 @@ async fn both_kinds_of_token_and_the_global_key_can_be_tested() {
     let with_key = |key: &str| {
         Cloudflare::builder_with_global_key(EMAIL, key)
             .base_url(fx.base_url())
-            .clock(Moved::new())
+            .clock(clock())
             .build()
             .unwrap()
     };
@@ -369,13 +352,13 @@ fn settings_that_cannot_work_are_named() {
         (json!({ "api_token": "t", "base_url": "http://api.example" }), "base_url"),
     ] {
         let parsed: Settings = serde_json::from_value(settings.clone()).unwrap();
-        let message = Cloudflare::from_settings(parsed, Moved::new()).unwrap_err().to_string();
+        let message = Cloudflare::from_settings(parsed, clock()).unwrap_err().to_string();
         assert!(message.starts_with(&format!("setting `{setting}`")), "{settings}: {message}");
     }
     assert!(serde_json::from_value::<Settings>(json!({ "token": "t" })).is_err());
     let settings: Settings = serde_json::from_value(json!({ "api_token": " token_with_blanks\n" })).unwrap();
     assert!(!format!("{settings:?}").contains("token_with"));
-    Cloudflare::from_settings(settings, Moved::new()).unwrap();
+    Cloudflare::from_settings(settings, clock()).unwrap();
     let schema = serde_json::to_value(schemars::schema_for!(Settings)).unwrap();
     assert!(schema["properties"]["api_token"].to_string().contains("writeOnly"), "{schema:#}");
 }

@@ -7,8 +7,8 @@
 mod tests;
 
 use certlife_core::{
-    AccountSummary, DnsProvider, Error, ErrorKind, Fqdn, InputError, Operation, ProviderName, Result,
-    async_trait,
+    AccountSummary, DnsProvider, Error, ErrorKind, Fqdn, InputError, Operation, ProviderName, Registry,
+    Result, async_trait,
     dns::{Added, Distribution, DnsCapabilities, DnsRecord, RecordHandle, Zone},
 };
 use schemars::JsonSchema;
@@ -73,4 +73,9 @@ impl DnsProvider for Manual {
     async fn distribution(&self, _: &RecordHandle) -> Result<Distribution> {
         Ok(Distribution::Unknown)
     }
+}
+
+/// Registers the provider under its name.
+pub(crate) fn register(registry: &mut Registry) {
+    registry.register_dns("manual", "By hand", |settings: Settings, _| Manual::from_settings(settings));
 }

@@ -18,8 +18,8 @@ mod tsig;
 use std::{fmt, sync::Arc, time::Duration};
 
 use certlife_core::{
-    AccountSummary, Clock, DnsProvider, Error, ErrorKind, Fqdn, InputError, Operation, ProviderName, Result,
-    Secret, async_trait,
+    AccountSummary, Clock, DnsProvider, Error, ErrorKind, Fqdn, InputError, Operation, ProviderName,
+    Registry, Result, Secret, async_trait,
     dns::{Added, Distribution, DnsCapabilities, DnsRecord, RecordData, RecordHandle, Zone},
 };
 use hickory_proto::{
@@ -269,6 +269,13 @@ impl DnsProvider for Rfc2136 {
     async fn distribution(&self, _: &RecordHandle) -> Result<Distribution> {
         Ok(Distribution::Unknown)
     }
+}
+
+/// Registers the provider under its name.
+pub(crate) fn register(registry: &mut Registry) {
+    registry.register_dns("rfc2136", "Dynamic update (RFC 2136)", |settings: Settings, context| {
+        Rfc2136::from_settings(settings, context.clock.clone())
+    });
 }
 
 impl fmt::Debug for Rfc2136 {

@@ -1,7 +1,8 @@
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use certlife_core::{Retry, Timestamp};
-use certlife_testkit::dns::{Cannot, DnsFixture};
+use certlife_testkit::{
+    clock::LeapClock,
+    dns::{Cannot, DnsFixture},
+};
 use hickory_proto::{
     op::OpCode,
     rr::{Record, rdata::TXT},
@@ -16,22 +17,8 @@ use super::{
 const SECRET: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ=";
 const NOW: i64 = 1_768_469_400;
 
-#[derive(Debug)]
-struct Moved(AtomicI64);
-
-impl Moved {
-    fn at(seconds: i64) -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(seconds)))
-    }
-}
-
-#[async_trait]
-impl Clock for Moved {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_seconds(self.0.load(Ordering::SeqCst))
-    }
-
-    async fn sleep_until(&self, _: Timestamp) {}
+fn clock_at(seconds: i64) -> Arc<LeapClock> {
+    Arc::new(LeapClock::starting_at(Timestamp::from_unix_seconds(seconds)))
 }
 
 struct Fixture {
@@ -60,7 +47,7 @@ impl Fixture {
             .algorithm(self.algorithm)
             .transport(self.transport)
             .timeout(Duration::from_millis(200))
-            .clock(Moved::at(NOW))
+            .clock(clock_at(NOW))
     }
 
     fn dns(&self) -> Rfc2136 {
@@ -180,7 +167,7 @@ async fn what_is_wrong_with_a_key_is_told_apart() {
     assert!(told(fx.builder_with("other-key", SECRET)).await.contains("BADKEY"));
     assert!(told(fx.builder_with("acme-key.example.org", "AAAA")).await.contains("BADSIG"));
     assert!(told(fx.builder().algorithm(Algorithm::HmacSha512)).await.contains("BADKEY"));
-    let late = told(fx.builder().clock(Moved::at(NOW + 3_600))).await;
+    let late = told(fx.builder().clock(clock_at(NOW + 3_600))).await;
     assert!(late.contains("BADTIME") && late.contains("1768473000") && late.contains("1768469400"), "{late}");
 
     fx.server.world().refuse = Some((ResponseCode::NotAuth, Signing::Error(22)));
@@ -311,7 +298,7 @@ async fn a_zone_with_a_key_of_its_own_is_signed_with_it() {
         ],
     });
     let settings: Settings = serde_json::from_value(settings).unwrap();
-    let dns = Rfc2136::from_settings(settings, Moved::at(NOW)).unwrap();
+    let dns = Rfc2136::from_settings(settings, clock_at(NOW)).unwrap();
     dns.add(&record("value")).await.unwrap();
     dns.add(&DnsRecord::txt(name("_acme-challenge.sub.example.org"), "value")).await.unwrap();
     let keys: Vec<String> = {
@@ -348,7 +335,7 @@ async fn a_server_that_is_not_there_is_unreachable() {
 fn settings_that_cannot_work_are_named() {
     let told = |text: &str| {
         let settings: Settings = serde_json::from_str(text).unwrap();
-        Rfc2136::from_settings(settings, Moved::at(NOW)).unwrap_err().to_string()
+        Rfc2136::from_settings(settings, clock_at(NOW)).unwrap_err().to_string()
     };
     for (settings, setting) in [
         ("{}", "server"),

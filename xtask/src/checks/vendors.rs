@@ -82,9 +82,8 @@ fn feature(vendor: &Vendor, own: &[String], facade: &[(String, Vec<String>)]) ->
         return Err(format!("{package} has no feature `{spelled}`"));
     };
     let enabling = format!("{package}/{own}");
-    let by_facade = facade.iter().find(|(feature, enables)| {
-        !matches!(feature.as_str(), "default" | "full") && enables.contains(&enabling)
-    });
+    let by_facade =
+        facade.iter().find(|(feature, enables)| feature != "default" && enables.contains(&enabling));
     by_facade
         .map(|(feature, _)| feature.clone())
         .ok_or_else(|| format!("no feature of {FACADE} enables {enabling}"))
