@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, commands::unknown};
+use super::{Engine, principal::unknown};
 use crate::{
     error::{Failure, Party, Result},
     id::{AccountName, CertificateId, OrderId, VersionId},

@@ -12,6 +12,7 @@ mod feed;
 mod issue;
 mod order;
 mod order_desk;
+mod principal;
 mod publish;
 mod queries;
 mod renewal;
@@ -25,9 +26,9 @@ pub(crate) use self::context::Context;
 pub use self::{
     accounts::{CaOptions, DnsOptions, TargetOptions, TlsEndpoint},
     builder::EngineBuilder,
-    commands::Principal,
-    explain::{DeploymentStatus, Explanation, OrderStatus},
+    explain::{DeploymentStatus, Explanation, OrderStatus, ValidationStatus},
     order_desk::ImportReport,
+    principal::Principal,
     queries::{AccountInfo, DnsCheck, PendingPublication, PrivateExport},
     worker::Pass,
 };

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Engine, certificate, commands::unknown};
+use super::{Context, Engine, certificate, principal::unknown};
 use crate::{
     ca::{Catalog, ImportFilter, OrderSnapshot, PurposeKind, Stage},
     error::{Error, Operation, Result},

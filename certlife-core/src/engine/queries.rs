@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, backoff, commands::unknown, context::AccountState, context::account_key};
+use super::{Engine, backoff, context::AccountState, context::account_key, principal::unknown};
 use crate::{
     account::AccountSummary,
     challenge::ChallengeResponse,
