@@ -12,7 +12,8 @@ mod words;
 
 pub use self::{
     certificate::{
-        Certificate, CertificateSpec, CertificateState, CertificateStatus, RenewalSchedule, RenewalTrigger,
+        Certificate, CertificateSpec, CertificateState, CertificateStatus, PendingRevocation,
+        RenewalSchedule, RenewalTrigger,
     },
     deployment::{Deployment, DeploymentState, Evidence},
     event::{Actor, Event, EventKind, Occurrence},

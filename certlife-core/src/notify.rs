@@ -58,6 +58,11 @@ pub enum Matter {
         /// What happened, where something failed.
         failure: Option<Failure>,
     },
+    /// The CA refuses to revoke a version.
+    RevocationRefused {
+        /// What it says.
+        failure: Failure,
+    },
     /// A target does not confirm the version that it should have.
     DeploymentFailed {
         /// The target.
@@ -78,6 +83,7 @@ impl Notice {
         let topic = match &matter {
             Matter::Expiring { not_after, days } => format!("expiring/{not_after}/{days}"),
             Matter::OrderNeedsPerson { .. } => format!("order/{at}"),
+            Matter::RevocationRefused { .. } => format!("revocation/{at}"),
             Matter::DeploymentFailed { target, .. } => format!("deployment/{target}/{at}"),
             Matter::Renewed { not_after } => format!("renewed/{not_after}"),
         };
@@ -106,6 +112,9 @@ impl Notifier for LogNotifier {
             Matter::OrderNeedsPerson { failure } => {
                 let why = failure.as_ref().map_or("", |failure| failure.message.as_str());
                 tracing::warn!(%certificate, why, "an order needs a person");
+            }
+            Matter::RevocationRefused { failure } => {
+                tracing::warn!(%certificate, why = %failure.message, "the CA refuses to revoke a version");
             }
             Matter::DeploymentFailed { target, failure } => {
                 tracing::warn!(%certificate, %target, why = %failure.message, "a target does not confirm the certificate");

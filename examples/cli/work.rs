@@ -149,6 +149,12 @@ async fn look(host: &Host, id: &CertificateId, looked: Option<Timestamp>) -> Res
     if certificate.order.is_some() {
         return Ok(Look::Moving("order drafted".to_owned()));
     }
+    if let Some(pending) = certificate.revocations.first() {
+        return Ok(match pending.next_attempt {
+            Some(_) => Look::Moving(format!("version {} is being revoked", pending.version)),
+            None => Look::Settled(Outcome::Failed),
+        });
+    }
     if certificate.failed_orders > 0 {
         return Ok(Look::Settled(Outcome::Failed));
     }

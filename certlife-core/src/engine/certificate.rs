@@ -1,11 +1,12 @@
-//! The step of a certificate: ask the CA for its window, draft an order when one is due, tell people in time.
+//! The step of a certificate: revoke what is to be revoked, ask the CA for its window, draft an order when one is due,
+//! tell people in time.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Context,
     backoff::{Backoff, fraction},
-    renewal, wish,
+    renewal, revocation, wish,
 };
 use crate::{
     ca::{IssuedRef, PurposeKind, RenewalWindow},
@@ -32,10 +33,18 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
     loop {
         let mut events = Vec::new();
         let mut notice = None;
+        let mut changes = Changes::under(lease, AfterCommit::Release);
+        let revoked = revocation::carry_out(context, &mut certificate.value).await?;
+        for version in &revoked.versions {
+            changes.replace(version, None);
+        }
+        events.extend(revoked.events);
+        if let Some(failure) = revoked.refused {
+            notice = Some(Matter::RevocationRefused { failure });
+        }
         refresh_window(context, &mut certificate.value, &mut events).await?;
         let now = context.now();
         settle(&mut certificate.value, now);
-        let mut changes = Changes::under(lease, AfterCommit::Release);
         if let Some((purpose, trigger)) = order_due(&certificate.value, now) {
             match draft(context, &mut certificate.value, purpose, None, Actor::Engine).await {
                 Ok((order, drafted)) => {
@@ -176,11 +185,13 @@ fn order_due(certificate: &Certificate, now: Timestamp) -> Option<(PurposeKind, 
 /// Recomputes the schedule and returns when the certificate is due next.
 pub(super) fn settle(certificate: &mut Certificate, now: Timestamp) -> Option<Timestamp> {
     certificate.schedule = renewal::schedule(certificate);
+    let mut due: Vec<Timestamp> =
+        certificate.revocations.iter().filter_map(|pending| pending.next_attempt).collect();
     if certificate.state == CertificateState::Revoked {
-        return None;
+        return due.into_iter().min();
     }
     let (_, next_notice) = renewal::notices(certificate, now);
-    let mut due: Vec<Timestamp> = next_notice.into_iter().collect();
+    due.extend(next_notice);
     if certificate.order.is_none() && certificate.state == CertificateState::Active {
         let wanted_at = match (&certificate.schedule, certificate.current) {
             (_, None) => Some(now),

@@ -10,7 +10,7 @@ use crate::{
     lookup::ServerReport,
     model::{
         Certificate, CertificateStatus, Deployment, DeploymentState, Evidence, Order, OrderState,
-        Publication, PublicationState, RenewalSchedule, Route, RouteReason,
+        PendingRevocation, Publication, PublicationState, RenewalSchedule, Route, RouteReason,
     },
     name::{Fqdn, Identifier},
     store::{Field, Kind, Query},
@@ -36,6 +36,8 @@ pub struct Explanation {
     pub failure: Option<Failure>,
     /// The order under way, or one that is over and has not removed all that it published.
     pub order: Option<OrderStatus>,
+    /// Revocations that the CA has not confirmed.
+    pub revocations: Vec<PendingRevocation>,
     /// Each target.
     pub deployments: Vec<DeploymentStatus>,
     /// Who has to act before it goes on; [`Party::Engine`] if nobody has to.
@@ -159,6 +161,7 @@ fn explain(
         failed_orders: certificate.value.failed_orders,
         failure: certificate.value.failure.clone(),
         order: order_status,
+        revocations: certificate.value.revocations.clone(),
         deployments,
         who_acts: Party::Engine,
         next_attempt,
@@ -230,8 +233,9 @@ fn who_acts(explanation: &Explanation) -> Party {
         }
         return Party::Engine;
     }
-    let failures =
-        explanation.failure.iter().chain(explanation.deployments.iter().filter_map(|d| d.failure.as_ref()));
+    let revocations = explanation.revocations.iter().filter_map(|pending| pending.failure.as_ref());
+    let deployments = explanation.deployments.iter().filter_map(|deployment| deployment.failure.as_ref());
+    let failures = explanation.failure.iter().chain(revocations).chain(deployments);
     failures.map(|failure| failure.who_acts).find(|party| *party != Party::Engine).unwrap_or(Party::Engine)
 }
 
@@ -247,6 +251,15 @@ fn sentences(explanation: &Explanation, certificate: &Certificate, now: Timestam
             "No order is placed by itself until somebody asks for one.".to_owned()
         } else {
             format!("The next order is placed at {earliest}.")
+        });
+    }
+    for pending in &explanation.revocations {
+        let why =
+            pending.failure.as_ref().map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+        let version = pending.version;
+        sentences.push(match pending.next_attempt {
+            Some(next) => format!("Version {version} is to be revoked; the CA is asked at {next}{why}."),
+            None => format!("Version {version} was to be revoked, and the CA refused{why}."),
         });
     }
     for deployment in &explanation.deployments {

@@ -16,6 +16,7 @@ mod principal;
 mod publish;
 mod queries;
 mod renewal;
+mod revocation;
 mod routes;
 mod wish;
 mod worker;

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use super::{Context, Engine, certificate, wish};
 use crate::{
-    ca::{Decision, PurposeKind, Revocation, Signer},
+    ca::{Decision, PurposeKind},
     error::{Error, ErrorKind, Operation, ProviderName, Result},
     id::{AccountName, CertificateId, KeyId, OrderId, VersionId},
     input::InputError,
     journal::{Changes, Stored, StoredKey, lost_race},
     model::{
         Actor, Certificate, CertificateSpec, CertificateState, Deployment, EventKind, Occurrence, Order,
-        OrderState, RenewalSchedule, RenewalTrigger, Request, Version,
+        OrderState, PendingRevocation, RenewalSchedule, RenewalTrigger, Request, Version,
     },
     store::{Field, Kind, Query},
     text::VendorText,
@@ -215,9 +215,13 @@ impl Principal {
     /// Revokes a version. With `replace` a new one is ordered at once; without, a certificate whose current
     /// version this is stops being renewed. A version that is revoked already is success.
     ///
+    /// The engine carries it out and keeps trying for as long as the CA does not answer; what became of it is in
+    /// the certificate's [`revocations`](Certificate::revocations), in [`Version::revoked`] and in the feed. Asked
+    /// again, it tries again at once.
+    ///
     /// # Errors
     ///
-    /// What the CA says; nothing is stored unless it agreed.
+    /// [`InputError::Unknown`]; [`ErrorKind::Unsupported`] if the CA does not revoke.
     pub async fn revoke(
         &self,
         version: VersionId,
@@ -226,48 +230,39 @@ impl Principal {
         replace: bool,
     ) -> Result<()> {
         let context = self.context();
-        let stored =
-            context.journal.load::<Version>(version).await?.ok_or_else(|| unknown("version", &version))?;
-        let ca = context.accounts.ca(&stored.value.ca).map_err(|i| Error::input(Operation::Revoke, i))?;
-        let comment = comment.map(VendorText::new);
-        let revocation = Revocation { issued: stored.value.issued_ref(), reason, comment };
-        if stored.value.revoked.is_none() {
-            let key = match stored.value.key {
-                Some(id) => Some(context.open_key(id).await?),
-                None => None,
-            };
-            let _place = ca.place().await;
-            ca.provider.revoke(&revocation, key.as_ref().map(|key| key as &dyn Signer)).await?;
-        }
-        self.revoked(version, &revocation, replace).await
-    }
-
-    async fn revoked(&self, id: VersionId, revocation: &Revocation, replace: bool) -> Result<()> {
-        let context = self.context();
         loop {
+            let stored = context.journal.load::<Version>(version).await?;
+            let stored = stored.ok_or_else(|| unknown("version", &version))?.value;
+            let ca =
+                context.accounts.ca(&stored.ca).map_err(|input| Error::input(Operation::Revoke, input))?;
+            if !ca.provider.capabilities().revocation {
+                let kind = ErrorKind::Unsupported("revocation at this CA".into());
+                return Err(Error::new(ca.provider.provider(), Operation::Revoke, kind));
+            }
             let now = context.now();
-            let mut version =
-                context.journal.load::<Version>(id).await?.ok_or_else(|| unknown("version", &id))?;
+            let mut certificate = self.load(&stored.certificate).await?;
             let mut changes = Changes::new();
-            if version.value.revoked.is_none() {
-                version.value.revoked = Some((now, revocation.clone()));
-                changes.replace(&version, None);
-                let kind = EventKind::VersionRevoked { version: id, reason: revocation.reason };
-                changes.event(&self.event(kind).on(&version.value.certificate));
+            if stored.revoked.is_none() {
+                certificate.value.revocations.retain(|pending| pending.version != version);
+                certificate.value.revocations.push(PendingRevocation {
+                    version,
+                    reason,
+                    comment: comment.map(VendorText::new),
+                    replace,
+                    actor: self.actor.clone(),
+                    attempts: 0,
+                    failure: None,
+                    next_attempt: Some(now),
+                });
+                let asked = self.event(EventKind::RevocationAsked { version, reason });
+                changes.event(&asked.on(&stored.certificate));
             }
-            if let Some(mut certificate) =
-                context.journal.load::<Certificate>(&version.value.certificate).await?
-                && certificate.value.current == Some(id)
-            {
-                if replace {
-                    certificate.value.not_before = None;
-                    certificate.value.schedule = Some(RenewalSchedule::new(now, RenewalTrigger::Revoked));
-                } else if certificate.value.order.is_none() {
-                    certificate.value.state = CertificateState::Revoked;
-                }
-                let due = certificate::settle(&mut certificate.value, now);
-                changes.replace(&certificate, due);
+            if replace && certificate.value.current == Some(version) {
+                certificate.value.not_before = None;
+                certificate.value.schedule = Some(RenewalSchedule::new(now, RenewalTrigger::Revoked));
             }
+            let due = certificate::settle(&mut certificate.value, now);
+            changes.replace(&certificate, due);
             match context.journal.commit(changes).await {
                 Err(error) if lost_race(&error) => {}
                 other => return other,
@@ -404,7 +399,8 @@ impl Principal {
     /// # Errors
     ///
     /// [`InputError::Unknown`]; [`ErrorKind::NotNow`] while an order is under way or something that it published
-    /// is still in place: cancel it and wait for its clean-up first, so that nothing is left behind.
+    /// is still in place: cancel it and wait for its clean-up first, so that nothing is left behind; and while
+    /// a revocation is under way.
     pub async fn delete(&self, id: &CertificateId) -> Result<()> {
         let context = self.context();
         let Some(stored) = context.journal.load::<Certificate>(id).await? else {
@@ -416,6 +412,9 @@ impl Principal {
         let orders = context.journal.all::<Order>(owned(Kind::Order)).await?;
         if orders.iter().any(|order| !order.value.is_closed()) {
             return Err(not_now("an order is under way or being cleaned up; cancel it and try again"));
+        }
+        if stored.value.revocations.iter().any(|pending| pending.next_attempt.is_some()) {
+            return Err(not_now("a revocation is under way; try again when the CA has confirmed it"));
         }
         // Keys first would leave versions without them after a crash; so the certificate goes first, alone with
         // the event, and what it owned follows. A repeated call finds the rest by its owner.

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::{KeyPolicy, RenewalPolicy, ValidationPolicy};
+use super::{
+    Actor,
+    policy::{KeyPolicy, RenewalPolicy, ValidationPolicy},
+};
 use crate::{
     ca::{Contact, RenewalWindow},
     error::Failure,
@@ -12,6 +15,7 @@ use crate::{
     name::Identifier,
     text::VendorText,
     time::Timestamp,
+    x509::RevocationReason,
 };
 
 /// What the host wants: identifiers, where from, how proven, where to.
@@ -189,6 +193,34 @@ pub struct Certificate {
     /// What a person said last about it, such as why it is paused.
     #[serde(default)]
     pub remark: Option<VendorText>,
+    /// Revocations that were asked for and that the CA has not confirmed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revocations: Vec<PendingRevocation>,
+}
+
+/// A revocation that was asked for and that the CA has not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PendingRevocation {
+    /// The version to revoke.
+    pub version: VersionId,
+    /// Why.
+    pub reason: RevocationReason,
+    /// What the person who asked had to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<VendorText>,
+    /// Whether the certificate goes on with another version.
+    pub replace: bool,
+    /// Who asked.
+    pub actor: Actor,
+    /// Attempts that failed.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Why the last one failed.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+    /// When the CA is asked next; none if it refused, until somebody asks again.
+    pub next_attempt: Option<Timestamp>,
 }
 
 /// What happens with a certificate.
@@ -243,6 +275,7 @@ impl Certificate {
             window_due: None,
             noticed_days: None,
             remark: None,
+            revocations: Vec::new(),
         }
     }
 

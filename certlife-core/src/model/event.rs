@@ -209,6 +209,20 @@ pub enum EventKind {
         /// When it expires.
         not_after: Timestamp,
     },
+    /// A person asked for a version to be revoked.
+    RevocationAsked {
+        /// The version.
+        version: VersionId,
+        /// Why.
+        reason: RevocationReason,
+    },
+    /// The CA refused to revoke a version.
+    RevocationRefused {
+        /// The version.
+        version: VersionId,
+        /// Why.
+        failure: Failure,
+    },
     /// A version was revoked.
     VersionRevoked {
         /// The version.

@@ -80,6 +80,12 @@ impl fmt::Display for EventKind {
             Self::VersionCurrent { version, not_after, .. } => {
                 write!(f, "version {version} is stored and current, valid until {not_after}")
             }
+            Self::RevocationAsked { version, reason } => {
+                write!(f, "asked to revoke version {version} ({reason:?})")
+            }
+            Self::RevocationRefused { version, failure } => {
+                write!(f, "version {version} is not revoked: {}", failure.message)
+            }
             Self::VersionRevoked { version, reason } => write!(f, "version {version} revoked ({reason:?})"),
             Self::KeyExported { version } => write!(f, "private key of version {version} exported"),
             Self::Installing { target, version } => write!(f, "installing version {version} on {target}"),

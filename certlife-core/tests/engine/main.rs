@@ -6,6 +6,7 @@ mod deploying;
 mod journey;
 mod people;
 mod renewing;
+mod revoking;
 mod sharing;
 mod validating;
 mod world;

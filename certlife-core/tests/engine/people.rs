@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use certlife_core::{
-    Clock as _, Party, RevocationReason,
+    Clock as _, Party,
     ca::{Decision, Stage},
     challenge::ChallengeKind,
     dns::DnsRecord,
@@ -84,28 +84,6 @@ async fn a_cancelled_order_leaves_nothing_and_is_not_repeated() {
     world.work(&engine, 100 * DAY).await;
     assert_eq!(only_order(&engine, "www").await.state, OrderState::Cancelled);
     assert_eq!(world.records_in_dns(), 0);
-}
-
-#[tokio::test]
-async fn revoking_stops_renewal_or_forces_replacement() {
-    let world = World::new();
-    let engine = world.engine().await;
-    for name in ["stop", "replace"] {
-        engine.ensure(spec(name, &[&format!("{name}.example.com")])).await.unwrap();
-    }
-    world.work(&engine, DAY).await;
-    for (name, replace) in [("stop", false), ("replace", true)] {
-        let version = certificate(&engine, name).await.current.unwrap();
-        engine.revoke(version, RevocationReason::KeyCompromise, Some("lost laptop"), replace).await.unwrap();
-        engine.revoke(version, RevocationReason::KeyCompromise, None, replace).await.unwrap();
-        assert!(engine.version(version).await.unwrap().revoked.is_some());
-    }
-    world.work(&engine, DAY).await;
-    assert_eq!(certificate(&engine, "stop").await.status(world.clock.now()), CertificateStatus::Revoked);
-    assert_eq!(certificate(&engine, "replace").await.status(world.clock.now()), CertificateStatus::Valid);
-    assert_eq!(engine.versions(&id("replace"), None).await.unwrap().items.len(), 2);
-    world.work(&engine, 200 * DAY).await;
-    assert_eq!(engine.versions(&id("stop"), None).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test]

@@ -91,6 +91,11 @@ impl MemoryCa {
         self.0.world().refused.remove(identifier);
     }
 
+    /// Refuses to revoke from now on, or revokes again.
+    pub fn refuse_revocations(&self, refuse: bool) {
+        self.0.world().refuses_revocations = refuse;
+    }
+
     /// Wants every certificate that was issued so far renewed within `window`, as before a mass revocation.
     /// Shows only if it offers [renewal windows](MemoryCaBuilder::renewal_windows).
     pub fn hurry_renewals(&self, window: RenewalWindow) {

@@ -27,6 +27,7 @@ pub(super) struct World {
     pub(super) faults: VecDeque<(Option<Operation>, Fault)>,
     pub(super) down: Vec<(Timestamp, Timestamp)>,
     pub(super) refused: Refusals,
+    pub(super) refuses_revocations: bool,
     pub(super) hurry: Option<(Timestamp, RenewalWindow)>,
     /// How many requests arrived and were carried out.
     pub(super) requests: HashMap<Operation, u64>,
@@ -199,6 +200,9 @@ impl World {
         fingerprint: Fingerprint,
         reason: RevocationReason,
     ) -> Result<(), ErrorKind> {
+        if self.refuses_revocations {
+            return Err(ErrorKind::Rejected("ask the registration officer".into()));
+        }
         let number = self.by_certificate.get(&fingerprint);
         let order = number.and_then(|number| self.orders.get_mut(number));
         let order = order.ok_or_else(|| ErrorKind::NotFound("the certificate".into()))?;

@@ -1,0 +1,84 @@
+//! Revocations: stored when they are asked for, then carried out until the CA confirms or refuses.
+
+use super::{Context, accounts, backoff::Backoff, certificate::event};
+use crate::{
+    ca::{Revocation, Signer},
+    error::{Error, ErrorKind, Failure, Operation, Result, Retry},
+    journal::Stored,
+    model::{Certificate, CertificateState, EventKind, Occurrence, PendingRevocation, Version},
+    time::Timestamp,
+};
+
+/// What came of the revocations that were due. The caller stores it together with the certificate.
+#[derive(Default)]
+pub(super) struct Carried {
+    pub(super) versions: Vec<Stored<Version>>,
+    pub(super) events: Vec<Occurrence>,
+    /// What people have to be told of.
+    pub(super) refused: Option<Failure>,
+}
+
+/// Asks the CA for each revocation that is due. To ask twice, after a crash, is harmless: what is revoked already
+/// counts as success.
+pub(super) async fn carry_out(context: &Context, certificate: &mut Certificate) -> Result<Carried> {
+    let now = context.now();
+    let mut carried = Carried::default();
+    for mut pending in std::mem::take(&mut certificate.revocations) {
+        if pending.next_attempt.is_none_or(|next| next > now) {
+            certificate.revocations.push(pending);
+            continue;
+        }
+        let version = context.journal.load::<Version>(pending.version).await?;
+        // It may have been deleted, or revoked in another way, meanwhile.
+        let Some(mut version) = version.filter(|version| version.value.revoked.is_none()) else { continue };
+        let revocation = Revocation {
+            issued: version.value.issued_ref(),
+            reason: pending.reason,
+            comment: pending.comment.clone(),
+        };
+        match revoke(context, &version.value, &revocation).await {
+            Ok(()) => {
+                let kind = EventKind::VersionRevoked { version: pending.version, reason: pending.reason };
+                carried.events.push(Occurrence::new(now, pending.actor, kind).on(&certificate.spec.id));
+                version.value.revoked = Some((now, revocation));
+                carried.versions.push(version);
+                let is_last = certificate.current == Some(pending.version) && certificate.order.is_none();
+                if is_last && !pending.replace {
+                    certificate.state = CertificateState::Revoked;
+                }
+            }
+            Err(error) => {
+                let failure = context.failure(&error, &version.value.ca);
+                pending.attempts += 1;
+                pending.failure = Some(failure.clone());
+                pending.next_attempt = next_attempt(&error, &pending, now);
+                let kind = if let Some(next) = pending.next_attempt {
+                    EventKind::Retrying { failure, next }
+                } else {
+                    carried.refused = Some(failure.clone());
+                    EventKind::RevocationRefused { version: pending.version, failure }
+                };
+                carried.events.push(event(certificate, now, kind));
+                certificate.revocations.push(pending);
+            }
+        }
+    }
+    Ok(carried)
+}
+
+/// When the CA is asked again; never once it has refused. A lost answer is asked for again, since that is harmless here.
+fn next_attempt(error: &Error, pending: &PendingRevocation, now: Timestamp) -> Option<Timestamp> {
+    let refused = error.retry() == Retry::Never && *error.kind() != ErrorKind::Uncertain;
+    let what = pending.version.to_string();
+    (!refused).then(|| Backoff::CALL.next(now, pending.attempts, error.retry(), &what))
+}
+
+async fn revoke(context: &Context, version: &Version, revocation: &Revocation) -> Result<()> {
+    let ca = context.accounts.ca(&version.ca).map_err(|input| accounts::absent(Operation::Revoke, input))?;
+    let key = match version.key {
+        Some(id) => Some(context.open_key(id).await?),
+        None => None,
+    };
+    let _place = ca.place().await;
+    ca.provider.revoke(revocation, key.as_ref().map(|key| key as &dyn Signer)).await
+}
