@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     account::AccountSummary,
-    challenge::{Authorization, ChallengeId, ChallengeKind},
+    challenge::{Authorization, ChallengeId, ChallengeKind, Proof},
     csr::Csr,
     error::{ProviderName, Result},
     input::InputError,
@@ -89,6 +89,22 @@ pub trait CertificateAuthority: fmt::Debug + Send + Sync + 'static {
     /// Carries out a decision on the order.
     async fn decide(&self, order: &OrderRef, decision: Decision) -> Result<OrderSnapshot>;
 
+    /// Lists the e-mail addresses of which one may confirm control of `domain` for a product (BR §3.2.2.4.4).
+    async fn approvers(&self, domain: &Identifier, product: Option<&str>) -> Result<Vec<String>>;
+
+    /// Has one identifier of an open order proven like this from now on. If that is how it is proven already, the CA
+    /// looks, or sends its message, once more. May be repeated.
+    async fn revalidate(
+        &self,
+        order: &OrderRef,
+        identifier: &Identifier,
+        proof: &Proof,
+    ) -> Result<OrderSnapshot>;
+
+    /// Starts to validate a domain apart from any order; asked again, the CA looks whether the proof is there.
+    /// A domain that is validated already, and like this, is success.
+    async fn validate_domain(&self, domain: &Identifier, proof: &Proof) -> Result<DomainValidation>;
+
     /// Revokes a certificate. One that is revoked already is success.
     ///
     /// `key` is the certificate's own key where the engine holds it: some CAs accept its signature in
@@ -160,6 +176,12 @@ pub struct CaCapabilities {
     pub placement: Placement,
     /// Which decisions it accepts.
     pub decisions: BTreeSet<Decision>,
+    /// Whether it lists [approvers](CertificateAuthority::approvers).
+    pub approvers: bool,
+    /// Whether an identifier of an open order can be [validated anew](CertificateAuthority::revalidate).
+    pub revalidation: bool,
+    /// Whether it [validates domains](CertificateAuthority::validate_domain) apart from orders.
+    pub domain_validation: bool,
     /// Whether it has a catalog.
     pub catalog: bool,
     /// Whether existing orders can be listed.
@@ -262,7 +284,7 @@ pub struct OrderRequest {
     pub contacts: Vec<Contact>,
     /// How each identifier will be validated; identifiers that are absent leave the choice to the CA.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub challenges: BTreeMap<Identifier, ChallengeKind>,
+    pub challenges: BTreeMap<Identifier, Proof>,
     /// The vendor's own options, as its schema describes them.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub options: serde_json::Value,
@@ -444,6 +466,20 @@ pub enum Decision {
     Resume,
     /// Give it up.
     Cancel,
+}
+
+/// How far the validation of a domain is that is apart from any order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "CAs outside this crate build it")]
+pub struct DomainValidation {
+    /// What the CA wants to see, and whether it has seen it.
+    pub authorization: Authorization,
+    /// Until when the validation holds, once it is valid and where the CA says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Timestamp>,
+    /// When the CA wants to be asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask_again: Option<Duration>,
 }
 
 /// A certificate that a CA issued, and the order that it came from.

@@ -63,6 +63,25 @@ impl fmt::Display for ChallengeKind {
     }
 }
 
+/// How control of an identifier is to be proven.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[expect(clippy::exhaustive_structs, reason = "tests of CAs outside this crate build it")]
+pub struct Proof {
+    /// The kind of challenge.
+    pub kind: ChallengeKind,
+    /// Who confirms, for [`ChallengeKind::Email`]; none leaves the choice to the CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approver: Option<String>,
+}
+
+impl From<ChallengeKind> for Proof {
+    fn from(kind: ChallengeKind) -> Self {
+        Self { kind, approver: None }
+    }
+}
+
 /// The state of the proof for one identifier (RFC 8555 §7.1.4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "CAs outside this crate build it")]

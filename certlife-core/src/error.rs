@@ -380,6 +380,12 @@ operations! {
     FetchCertificate = "fetch the certificate",
     /// Check an issued certificate against key, identifiers and clock.
     CheckCertificate = "accept the issued certificate",
+    /// List who may confirm control of a domain.
+    ListApprovers = "list the approvers",
+    /// Have an identifier of an order proven in another way, or once more.
+    Revalidate = "validate the identifier anew",
+    /// Validate a domain apart from orders.
+    ValidateDomain = "validate the domain",
     /// Revoke a certificate.
     Revoke = "revoke the certificate",
     /// List the orders of an account.

@@ -11,13 +11,13 @@ use std::sync::{
 
 use async_trait::async_trait;
 use certlife_core::{
-    AccountSummary, CertificateAuthority, CertificateId, Deployer, DnsProvider, Fqdn, InputError,
+    AccountSummary, CertificateAuthority, CertificateId, Deployer, DnsProvider, Fqdn, Identifier, InputError,
     ProviderName, Result, Store, Timestamp,
     ca::{
-        CaCapabilities, Catalog, Decision, Found, ImportFilter, IssuedRef, OrderIntent, OrderRef,
-        OrderRequest, OrderSnapshot, RenewalWindow, Revocation, Signer,
+        CaCapabilities, Catalog, Decision, DomainValidation, Found, ImportFilter, IssuedRef, OrderIntent,
+        OrderRef, OrderRequest, OrderSnapshot, RenewalWindow, Revocation, Signer,
     },
-    challenge::ChallengeId,
+    challenge::{ChallengeId, Proof},
     deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, Receipt, TargetResponse},
     dns::{Added, Distribution, DnsCapabilities, DnsRecord, RecordHandle, Zone},
     store::{Batch, Claim, Claimed, Committed, Cursor, Key, Lease, Page, Query, Record},
@@ -172,6 +172,23 @@ impl CertificateAuthority for Crashing<dyn CertificateAuthority> {
 
     async fn decide(&self, order: &OrderRef, decision: Decision) -> Result<OrderSnapshot> {
         self.plan.around(self.inner.decide(order, decision)).await
+    }
+
+    async fn approvers(&self, domain: &Identifier, product: Option<&str>) -> Result<Vec<String>> {
+        self.inner.approvers(domain, product).await
+    }
+
+    async fn revalidate(
+        &self,
+        order: &OrderRef,
+        identifier: &Identifier,
+        proof: &Proof,
+    ) -> Result<OrderSnapshot> {
+        self.plan.around(self.inner.revalidate(order, identifier, proof)).await
+    }
+
+    async fn validate_domain(&self, domain: &Identifier, proof: &Proof) -> Result<DomainValidation> {
+        self.plan.around(self.inner.validate_domain(domain, proof)).await
     }
 
     async fn revoke(&self, revocation: &Revocation, key: Option<&dyn Signer>) -> Result<()> {

@@ -148,6 +148,7 @@ async fn renewal_follows_the_window_of_the_ca_and_revocation_reaches_it() {
     assert!(told.iter().any(|event| matches!(event.occurrence.kind, EventKind::RenewalWindow { .. })));
 
     engine.revoke(first.id, RevocationReason::Superseded, None, false).await.unwrap();
+    world.work(&engine, Duration::from_hours(1)).await;
     let status = pebble.certificate_status(&first.info.serial).await;
     assert!(matches!(status, Some(CertificateStatus::Revoked(_))), "{status:?}");
     assert_eq!(world.servers.bind.txt_count(&zone).await, 0);

@@ -27,13 +27,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use certlife_core::{
-    AccountSummary, CertificateAuthority, ErrorKind, InputError, KeyAlgorithm, Operation, ProviderName,
-    Registry, Result, Vault, VendorText,
+    AccountSummary, CertificateAuthority, ErrorKind, Identifier, InputError, KeyAlgorithm, Operation,
+    ProviderName, Registry, Result, Vault, VendorText,
     ca::{
-        CaCapabilities, Catalog, Decision, Found, ImportFilter, IssuedRef, OrderIntent, OrderRef,
-        OrderRequest, OrderSnapshot, Placement, Product, PurposeKind, RenewalWindow, Revocation, Signer,
+        CaCapabilities, Catalog, Decision, DomainValidation, Found, ImportFilter, IssuedRef, OrderIntent,
+        OrderRef, OrderRequest, OrderSnapshot, Placement, Product, PurposeKind, RenewalWindow, Revocation,
+        Signer,
     },
-    challenge::{ChallengeId, ChallengeKind},
+    challenge::{ChallengeId, ChallengeKind, Proof},
     http::Response,
     store::{Cursor, Page},
 };
@@ -141,6 +142,9 @@ impl CertificateAuthority for Acme {
             // An order that is never finalized lapses by itself (RFC 8555 §7.1.6).
             placement: Placement::Free,
             decisions: BTreeSet::new(),
+            approvers: false,
+            revalidation: false,
+            domain_validation: false,
             catalog: true,
             import: false,
             revocation: true,
@@ -153,7 +157,7 @@ impl CertificateAuthority for Acme {
         let refused = |field: &'static str, value: VendorText, rule: String| {
             Err(InputError::Value { field: field.into(), value, rule: rule.into() })
         };
-        for (identifier, kind) in &request.challenges {
+        for (identifier, Proof { kind, .. }) in &request.challenges {
             if !kind.suits(identifier) {
                 let rule = format!("it cannot prove control of {identifier} (RFC 8555 §8, RFC 8738 §7)");
                 return refused("challenges", kind.as_str().into(), rule);
@@ -258,6 +262,18 @@ impl CertificateAuthority for Acme {
 
     async fn decide(&self, _: &OrderRef, _: Decision) -> Result<OrderSnapshot> {
         Err(self.unsupported(Operation::Decide, "a decision on an ACME order"))
+    }
+
+    async fn approvers(&self, _: &Identifier, _: Option<&str>) -> Result<Vec<String>> {
+        Err(self.unsupported(Operation::ListApprovers, "choosing an approver"))
+    }
+
+    async fn revalidate(&self, _: &OrderRef, _: &Identifier, _: &Proof) -> Result<OrderSnapshot> {
+        Err(self.unsupported(Operation::Revalidate, "another proof in the same order"))
+    }
+
+    async fn validate_domain(&self, _: &Identifier, _: &Proof) -> Result<DomainValidation> {
+        Err(self.unsupported(Operation::ValidateDomain, "validating domains apart from orders"))
     }
 
     async fn revoke(&self, revocation: &Revocation, key: Option<&dyn Signer>) -> Result<()> {

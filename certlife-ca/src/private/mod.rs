@@ -22,14 +22,14 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use async_trait::async_trait;
 use certlife_core::{
     AccountSummary, CertificateAuthority, CertificateInfo, Chain, Clock, DnsName, Error, ErrorKind,
-    InputError, KeyAlgorithm, Operation, ProviderName, Registry, Result, RevocationReason, SecretBytes,
-    Timestamp, Vault, VendorText,
+    Identifier, InputError, KeyAlgorithm, Operation, ProviderName, Registry, Result, RevocationReason,
+    SecretBytes, Timestamp, Vault, VendorText,
     ca::{
-        CaCapabilities, Catalog, Decision, Found, ImportFilter, IssuedRef, OrderIntent, OrderRef,
-        OrderRequest, OrderSnapshot, Placement, Product, PurposeKind, RenewalWindow, Revocation, Signer,
-        Stage,
+        CaCapabilities, Catalog, Decision, DomainValidation, Found, ImportFilter, IssuedRef, OrderIntent,
+        OrderRef, OrderRequest, OrderSnapshot, Placement, Product, PurposeKind, RenewalWindow, Revocation,
+        Signer, Stage,
     },
-    challenge::{AuthorizationStatus, ChallengeId, ChallengeKind},
+    challenge::{self, AuthorizationStatus, ChallengeId, ChallengeKind},
     store::{Cursor, Page, Revision},
 };
 use der::pem::LineEnding;
@@ -285,6 +285,9 @@ impl CertificateAuthority for Private {
             key_algorithms: KeyAlgorithm::ALL.iter().copied().collect(),
             placement: Placement::Free,
             decisions,
+            approvers: false,
+            revalidation: false,
+            domain_validation: false,
             catalog: true,
             import: true,
             revocation: true,
@@ -422,6 +425,18 @@ impl CertificateAuthority for Private {
             return Err(unsupported(Operation::Decide, "this decision"));
         }
         self.step(order, Step::Decide(decision)).await
+    }
+
+    async fn approvers(&self, _: &Identifier, _: Option<&str>) -> Result<Vec<String>> {
+        Err(unsupported(Operation::ListApprovers, "choosing an approver"))
+    }
+
+    async fn revalidate(&self, _: &OrderRef, _: &Identifier, _: &challenge::Proof) -> Result<OrderSnapshot> {
+        Err(unsupported(Operation::Revalidate, "another proof in the same order"))
+    }
+
+    async fn validate_domain(&self, _: &Identifier, _: &challenge::Proof) -> Result<DomainValidation> {
+        Err(unsupported(Operation::ValidateDomain, "validating domains apart from orders"))
     }
 
     async fn revoke(&self, revocation: &Revocation, _key: Option<&dyn Signer>) -> Result<()> {

@@ -42,7 +42,8 @@ impl CaCapabilities {
             };
             return Err(InputError::Identifier { identifier: identifier.to_string(), rule: rule.into() });
         }
-        for (identifier, kind) in &request.challenges {
+        for (identifier, proof) in &request.challenges {
+            let kind = &proof.kind;
             // A CA that asks for no proof has no use for a preference, which then does no harm.
             if !self.challenges.is_empty() && !self.challenges.contains(kind) {
                 let known = list(&self.challenges);
@@ -104,6 +105,9 @@ mod tests {
             key_algorithms: [KeyAlgorithm::EcdsaP256].into(),
             placement: Placement::Free,
             decisions: BTreeSet::new(),
+            approvers: false,
+            revalidation: false,
+            domain_validation: false,
             catalog: false,
             import: false,
             revocation: false,
@@ -128,7 +132,7 @@ mod tests {
     #[test]
     fn what_is_ruled_out_is_named() {
         let with_challenge = OrderRequest {
-            challenges: [("a.example".parse().unwrap(), ChallengeKind::DnsTxt)].into(),
+            challenges: [("a.example".parse().unwrap(), ChallengeKind::DnsTxt.into())].into(),
             ..request(&["a.example"])
         };
         let with_key = OrderRequest { key_algorithm: Some(KeyAlgorithm::Ed25519), ..request(&["a.example"]) };

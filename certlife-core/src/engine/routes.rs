@@ -1,12 +1,12 @@
 //! Who proves control of which identifier, and how: the certificate's own choice, then the longest domain
 //! mapping, then the default of the CA account.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Context;
 use crate::{
     ca::CaCapabilities,
-    challenge::{Authorization, AuthorizationStatus, Challenge, ChallengeKind, ChallengeResponse},
+    challenge::{Authorization, AuthorizationStatus, Challenge, ChallengeKind, ChallengeResponse, Proof},
     error::{Error, Operation, Result},
     id::AccountName,
     input::InputError,
@@ -45,24 +45,29 @@ pub(crate) fn choose<'a>(
 }
 
 /// Checks, before anything is sent, that every identifier has a route that suits it, its CA and its account.
-/// Returns the kinds of challenge to ask for.
+/// Returns the proofs to ask for. Where a CA validates domains apart from orders, an identifier may go without a route:
+/// its domain is expected to be validated.
 pub(crate) fn check(
     context: &Context,
     spec: &CertificateSpec,
     mappings: &[DomainMapping],
     account_default: Option<&Route>,
     capabilities: &CaCapabilities,
-) -> Result<std::collections::BTreeMap<Identifier, ChallengeKind>, InputError> {
-    let mut kinds = std::collections::BTreeMap::new();
+) -> Result<BTreeMap<Identifier, Proof>, InputError> {
+    let mut proofs = BTreeMap::new();
     if capabilities.challenges.is_empty() {
-        return Ok(kinds);
+        return Ok(proofs);
     }
     for identifier in &spec.identifiers {
         let none =
             |rule: String| InputError::NoValidation { identifier: identifier.to_string(), rule: rule.into() };
-        let (route, _) = choose(spec, mappings, account_default, identifier, None).ok_or_else(|| {
-            none("give the certificate a route, map its domain, or give the CA account a default".to_owned())
-        })?;
+        let Some((route, _)) = choose(spec, mappings, account_default, identifier, None) else {
+            if capabilities.domain_validation {
+                continue;
+            }
+            let rule = "give the certificate a route, map its domain, or give the CA account a default";
+            return Err(none(rule.to_owned()));
+        };
         let possible: BTreeSet<_> =
             capabilities.challenges.iter().copied().filter(|kind| route.answers(*kind)).collect();
         if possible.is_empty() {
@@ -76,9 +81,13 @@ pub(crate) fn check(
                 _ => none("an IP address is validated by http or tls-alpn".to_owned()),
             })?;
         check_account(context, route, suited)?;
-        kinds.insert(identifier.clone(), suited);
+        let approver = match route {
+            Route::Email(address) => Some(address.clone()),
+            _ => None,
+        };
+        proofs.insert(identifier.clone(), Proof { kind: suited, approver });
     }
-    Ok(kinds)
+    Ok(proofs)
 }
 
 fn check_account(context: &Context, route: &Route, kind: ChallengeKind) -> Result<(), InputError> {

@@ -23,10 +23,10 @@ use certlife_core::{
     AccountSummary, CertificateAuthority, Error, ErrorKind, Identifier, InputError, Operation, ProviderName,
     Result, Retry, Timestamp, VendorText,
     ca::{
-        CaCapabilities, Catalog, Decision, Found, ImportFilter, IssuedRef, OrderHandle, OrderIntent,
-        OrderRef, OrderRequest, OrderSnapshot, Placement, RenewalWindow, Revocation, Signer,
+        CaCapabilities, Catalog, Decision, DomainValidation, Found, ImportFilter, IssuedRef, OrderHandle,
+        OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Placement, RenewalWindow, Revocation, Signer,
     },
-    challenge::ChallengeId,
+    challenge::{ChallengeId, Proof},
     store::{Cursor, Page},
 };
 use rustls_pki_types::CertificateDer;
@@ -293,6 +293,47 @@ impl CertificateAuthority for MemoryCa {
         let number = self.number(Operation::Decide, &order.handle)?;
         self.request(Operation::Decide, &number, |world, shared, now| {
             world.decide(shared, &number, decision, now)
+        })
+        .await
+    }
+
+    async fn approvers(&self, domain: &Identifier, _: Option<&str>) -> Result<Vec<String>> {
+        if !self.0.plan.capabilities.approvers {
+            return Err(self.unsupported(Operation::ListApprovers, "choosing an approver"));
+        }
+        self.request(Operation::ListApprovers, &domain.to_string(), |_, _, _| {
+            let base = domain.base_name().ok_or_else(|| ErrorKind::NotFound("a mailbox".into()))?;
+            // BR §3.2.2.4.4.
+            let boxes = ["admin", "administrator", "webmaster", "hostmaster", "postmaster"];
+            Ok(boxes.map(|mailbox| format!("{mailbox}@{base}")).into())
+        })
+        .await
+    }
+
+    async fn revalidate(
+        &self,
+        order: &OrderRef,
+        identifier: &Identifier,
+        proof: &Proof,
+    ) -> Result<OrderSnapshot> {
+        let capabilities = &self.0.plan.capabilities;
+        if !capabilities.revalidation || !capabilities.challenges.contains(&proof.kind) {
+            return Err(self.unsupported(Operation::Revalidate, "this proof in the same order"));
+        }
+        let number = self.number(Operation::Revalidate, &order.handle)?;
+        self.request(Operation::Revalidate, &number, |world, shared, now| {
+            world.revalidate(shared, &number, identifier, proof, now)
+        })
+        .await
+    }
+
+    async fn validate_domain(&self, domain: &Identifier, proof: &Proof) -> Result<DomainValidation> {
+        let capabilities = &self.0.plan.capabilities;
+        if !capabilities.domain_validation || !capabilities.challenges.contains(&proof.kind) {
+            return Err(self.unsupported(Operation::ValidateDomain, "this proof of a domain"));
+        }
+        self.request(Operation::ValidateDomain, &domain.to_string(), |world, shared, now| {
+            world.validate_domain(shared, domain, proof, now)
         })
         .await
     }

@@ -6,10 +6,10 @@ use certlife_core::{
     AccountSummary, CertificateAuthority, DnsName, Identifier, InputError, KeyAlgorithm, Operation,
     PrivateKey, ProviderName, Result, Secret, Timestamp, Vault, async_trait,
     ca::{
-        CaCapabilities, Catalog, Decision, Found, ImportFilter, IssuedRef, OrderHandle, OrderIntent,
-        OrderRef, OrderRequest, OrderSnapshot, RenewalWindow, Revocation, Signer,
+        CaCapabilities, Catalog, Decision, DomainValidation, Found, ImportFilter, IssuedRef, OrderHandle,
+        OrderIntent, OrderRef, OrderRequest, OrderSnapshot, RenewalWindow, Revocation, Signer,
     },
-    challenge::{ChallengeId, ChallengeKind, ChallengeResponse},
+    challenge::{ChallengeId, ChallengeKind, ChallengeResponse, Proof},
     store::{Cursor, Page},
 };
 use certlife_testkit::ca::{Ability, Booked, CaFixture, Fault};
@@ -73,7 +73,10 @@ impl CaFixture for Fixture {
             (OrderRequest { options: json!({ "colour": "blue" }), ..plain() }, "colour"),
             (OrderRequest { organization: Some("org-1".into()), ..plain() }, "organization"),
             (OrderRequest { product: Some("gold".into()), ..plain() }, "shortlived"),
-            (OrderRequest { challenges: [(wildcard, ChallengeKind::Http)].into(), ..plain() }, "challenges"),
+            (
+                OrderRequest { challenges: [(wildcard, ChallengeKind::Http.into())].into(), ..plain() },
+                "challenges",
+            ),
         ]
     }
 
@@ -197,6 +200,23 @@ impl CertificateAuthority for Watched {
 
     async fn decide(&self, order: &OrderRef, decision: Decision) -> Result<OrderSnapshot> {
         self.acme.decide(order, decision).await
+    }
+
+    async fn approvers(&self, domain: &Identifier, product: Option<&str>) -> Result<Vec<String>> {
+        self.acme.approvers(domain, product).await
+    }
+
+    async fn revalidate(
+        &self,
+        order: &OrderRef,
+        identifier: &Identifier,
+        proof: &Proof,
+    ) -> Result<OrderSnapshot> {
+        self.acme.revalidate(order, identifier, proof).await
+    }
+
+    async fn validate_domain(&self, domain: &Identifier, proof: &Proof) -> Result<DomainValidation> {
+        self.acme.validate_domain(domain, proof).await
     }
 
     async fn revoke(&self, revocation: &Revocation, key: Option<&dyn Signer>) -> Result<()> {

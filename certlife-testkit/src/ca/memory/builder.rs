@@ -56,6 +56,9 @@ impl MemoryCaBuilder {
             key_algorithms: KeyAlgorithm::ALL.iter().copied().collect(),
             placement: Placement::Free,
             decisions: [Decision::Cancel].into(),
+            approvers: false,
+            revalidation: false,
+            domain_validation: false,
             catalog: false,
             import: true,
             revocation: true,
@@ -109,6 +112,16 @@ impl MemoryCaBuilder {
         validator: impl Fn(&Identifier, &ChallengeResponse) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         self.validator = Some(Arc::new(validator));
+        self
+    }
+
+    /// Lists approvers, takes another proof in the same order, and validates domains apart from orders, as commercial
+    /// CAs do. Defaults to no.
+    pub fn order_desk(mut self, offered: bool) -> Self {
+        let capabilities = &mut self.plan.capabilities;
+        capabilities.approvers = offered;
+        capabilities.revalidation = offered;
+        capabilities.domain_validation = offered;
         self
     }
 

@@ -7,7 +7,7 @@ use certlife_core::{
     ca::{Decision, OrderIntent, OrderSnapshot, PurposeKind, Stage},
     challenge::{
         Authorization, AuthorizationStatus, Challenge, ChallengeId, ChallengeKind, ChallengeResponse,
-        HttpBody, HttpFile, HttpPath, TlsAlpnResponse,
+        HttpBody, HttpFile, HttpPath, Proof, TlsAlpnResponse,
     },
 };
 
@@ -31,7 +31,7 @@ pub(super) struct Order {
     term: Option<Timestamp>,
     wanted: std::time::Duration,
     expires: Timestamp,
-    proofs: Vec<Proof>,
+    proofs: Vec<Check>,
     polls_left: u32,
     message: Option<VendorText>,
 }
@@ -44,8 +44,8 @@ pub(super) struct Issued {
     pub(super) revoked: Option<RevocationReason>,
 }
 
-/// The proof for one identifier.
-struct Proof {
+/// The proof for one identifier, as far as it is.
+struct Check {
     authorization: Authorization,
     /// The challenge that the subscriber chose, and after how many polls it is looked at.
     answered: Option<(ChallengeResponse, u32)>,
@@ -94,6 +94,30 @@ impl Order {
             }
         }
         self.advance(shared, refusals, false);
+    }
+
+    /// Has an identifier proven like this from now on; one that is proven stays so.
+    pub(super) fn revalidate(
+        &mut self,
+        plan: &Plan,
+        identifier: &Identifier,
+        proof: &Proof,
+    ) -> Result<(), ErrorKind> {
+        if self.stage != Stage::Validating {
+            return Err(ErrorKind::NotNow(format!("the order is {:?}", self.stage).into()));
+        }
+        let subject = |index| format!("{}/{index}", self.number);
+        let found = self.proofs.iter().position(|check| check.authorization.identifier == *identifier);
+        let index = found.ok_or_else(|| ErrorKind::NotFound(format!("{identifier} in the order").into()))?;
+        let challenge = challenge(plan, &subject(index), identifier, proof)?;
+        let check = &mut self.proofs[index];
+        if check.authorization.status == AuthorizationStatus::Pending
+            && check.authorization.challenges != [challenge.clone()]
+        {
+            check.authorization.challenges = vec![challenge];
+            check.answered = None;
+        }
+        Ok(())
     }
 
     /// Goes on as far as nothing else is wanted. A poll is what time is counted in.
@@ -237,7 +261,7 @@ fn after_validation(plan: &Plan) -> Stage {
     if plan.approval { Stage::AwaitingApproval } else { Stage::Processing }
 }
 
-fn proofs(plan: &Plan, number: &str, intent: &OrderIntent) -> Result<Vec<Proof>, ErrorKind> {
+fn proofs(plan: &Plan, number: &str, intent: &OrderIntent) -> Result<Vec<Check>, ErrorKind> {
     let kinds = &plan.capabilities.challenges;
     if kinds.is_empty() {
         return Ok(Vec::new());
@@ -245,13 +269,14 @@ fn proofs(plan: &Plan, number: &str, intent: &OrderIntent) -> Result<Vec<Proof>,
     let mut proofs = Vec::new();
     for (index, identifier) in intent.request.identifiers.iter().enumerate() {
         let wanted = intent.request.challenges.get(identifier);
-        let offered =
-            kinds.iter().filter(|kind| kind.suits(identifier) && wanted.is_none_or(|wanted| wanted == *kind));
+        let offered = kinds
+            .iter()
+            .filter(|kind| kind.suits(identifier) && wanted.is_none_or(|wanted| wanted.kind == **kind));
+        let subject = format!("{number}/{index}");
         let challenges: Vec<_> = offered
             .map(|kind| {
-                let token = dice::roll(plan.seed, &[b"token", number.as_bytes(), &index.to_be_bytes()]);
-                let response = response(*kind, identifier, &token)?;
-                Ok(Challenge { id: ChallengeId(format!("{number}/{index}/{kind}")), response })
+                let approver = wanted.and_then(|wanted| wanted.approver.clone());
+                challenge(plan, &subject, identifier, &Proof { kind: *kind, approver })
             })
             .collect::<Result<_, InputError>>()?;
         if challenges.is_empty() {
@@ -263,13 +288,25 @@ fn proofs(plan: &Plan, number: &str, intent: &OrderIntent) -> Result<Vec<Proof>,
             challenges,
             problem: None,
         };
-        proofs.push(Proof { authorization, answered: None });
+        proofs.push(Check { authorization, answered: None });
     }
     Ok(proofs)
 }
 
+/// What has to be shown for `identifier`; the same whenever it is asked for one subject.
+pub(super) fn challenge(
+    plan: &Plan,
+    subject: &str,
+    identifier: &Identifier,
+    proof: &Proof,
+) -> Result<Challenge, InputError> {
+    let token = dice::roll(plan.seed, &[b"token", subject.as_bytes()]);
+    let response = response(proof, identifier, &token)?;
+    Ok(Challenge { id: ChallengeId(format!("{subject}/{}", proof.kind)), response })
+}
+
 fn response(
-    kind: ChallengeKind,
+    proof: &Proof,
     identifier: &Identifier,
     token: &[u8; 32],
 ) -> Result<ChallengeResponse, InputError> {
@@ -283,7 +320,7 @@ fn response(
             rule: "an address has no place in DNS".into(),
         })
     };
-    Ok(match kind {
+    Ok(match proof.kind {
         ChallengeKind::DnsTxt => {
             ChallengeResponse::DnsTxt { name: base()?.child("_acme-challenge")?, value: text }
         }
@@ -304,7 +341,11 @@ fn response(
                 digest: authorization,
             })
         }
-        _ => ChallengeResponse::Email { address: format!("admin@{}", base()?) },
+        _ => {
+            let first = || base().map(|domain| format!("admin@{domain}"));
+            let address = proof.approver.clone().map_or_else(first, Ok)?;
+            ChallengeResponse::Email { address }
+        }
     })
 }
 

@@ -7,13 +7,13 @@ use std::sync::{
 
 use async_trait::async_trait;
 use certlife_core::{
-    AccountSummary, CertificateAuthority, Chain, Error, ErrorKind, InputError, Operation, ProviderName,
-    Result, Retry,
+    AccountSummary, CertificateAuthority, Chain, Error, ErrorKind, Identifier, InputError, Operation,
+    ProviderName, Result, Retry,
     ca::{
-        CaCapabilities, Catalog, Decision, Found, ImportFilter, IssuedRef, OrderIntent, OrderRef,
-        OrderRequest, OrderSnapshot, Placement, RenewalWindow, Revocation, Signer, Stage,
+        CaCapabilities, Catalog, Decision, DomainValidation, Found, ImportFilter, IssuedRef, OrderIntent,
+        OrderRef, OrderRequest, OrderSnapshot, Placement, RenewalWindow, Revocation, Signer, Stage,
     },
-    challenge::{ChallengeId, ChallengeKind},
+    challenge::{ChallengeId, ChallengeKind, Proof},
     store::{Cursor, Page},
 };
 
@@ -150,6 +150,23 @@ impl CertificateAuthority for Flawed {
 
     async fn decide(&self, order: &OrderRef, decision: Decision) -> Result<OrderSnapshot> {
         self.ca.decide(order, decision).await
+    }
+
+    async fn approvers(&self, domain: &Identifier, product: Option<&str>) -> Result<Vec<String>> {
+        self.ca.approvers(domain, product).await
+    }
+
+    async fn revalidate(
+        &self,
+        order: &OrderRef,
+        identifier: &Identifier,
+        proof: &Proof,
+    ) -> Result<OrderSnapshot> {
+        self.ca.revalidate(order, identifier, proof).await
+    }
+
+    async fn validate_domain(&self, domain: &Identifier, proof: &Proof) -> Result<DomainValidation> {
+        self.ca.validate_domain(domain, proof).await
     }
 
     async fn revoke(&self, revocation: &Revocation, key: Option<&dyn Signer>) -> Result<()> {

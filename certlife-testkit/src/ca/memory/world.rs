@@ -6,11 +6,12 @@ use std::{
 };
 
 use certlife_core::{
-    ErrorKind, Fingerprint, Identifier, Operation, RevocationReason, Timestamp,
+    ErrorKind, Fingerprint, Identifier, Operation, RevocationReason, Timestamp, VendorText,
     ca::{
-        Decision, Found, ImportFilter, OrderIntent, OrderSnapshot, Purpose, PurposeKind, RenewalWindow, Stage,
+        Decision, DomainValidation, Found, ImportFilter, OrderIntent, OrderSnapshot, Purpose, PurposeKind,
+        RenewalWindow, Stage,
     },
-    challenge::ChallengeId,
+    challenge::{Authorization, AuthorizationStatus, ChallengeId, Proof},
     store::{Cursor, Page},
 };
 
@@ -18,9 +19,12 @@ use super::{
     Plan,
     builder::Shared,
     dice, no_such_order,
-    order::{Order, Refusals},
+    order::{self, Order, Refusals},
 };
 use crate::ca::Fault;
+
+/// How long a domain that was validated apart from orders stays so: BR §4.2.1 allowed 398 days for long.
+const DOMAIN_VALIDITY: Duration = Duration::from_hours(398 * 24);
 
 #[derive(Default)]
 pub(super) struct World {
@@ -36,6 +40,8 @@ pub(super) struct World {
     orders: BTreeMap<String, Order>,
     by_reference: HashMap<String, Vec<String>>,
     by_certificate: HashMap<Fingerprint, String>,
+    /// Domains that are validated apart from orders.
+    domains: BTreeMap<Identifier, (Proof, DomainValidation)>,
 }
 
 /// One order as the authority's books show it.
@@ -163,6 +169,65 @@ impl World {
             order.advance(shared, refusals, true);
             Ok(())
         })
+    }
+
+    pub(super) fn revalidate(
+        &mut self,
+        shared: &Shared,
+        number: &str,
+        identifier: &Identifier,
+        proof: &Proof,
+        now: Timestamp,
+    ) -> Result<OrderSnapshot, ErrorKind> {
+        self.step(shared, number, now, |order, refusals| {
+            order.revalidate(&shared.plan, identifier, proof)?;
+            order.advance(shared, refusals, false);
+            Ok(())
+        })
+    }
+
+    /// Says what to show for a domain; asked again, looks for it.
+    pub(super) fn validate_domain(
+        &mut self,
+        shared: &Shared,
+        domain: &Identifier,
+        proof: &Proof,
+        now: Timestamp,
+    ) -> Result<DomainValidation, ErrorKind> {
+        let known = self.domains.get_mut(domain).filter(|(known, validation)| {
+            known == proof && validation.valid_until.is_none_or(|end| now < end)
+        });
+        let Some((_, validation)) = known else {
+            let challenge = order::challenge(&shared.plan, &format!("domain/{domain}"), domain, proof)?;
+            let authorization = Authorization {
+                identifier: domain.clone(),
+                status: AuthorizationStatus::Pending,
+                challenges: vec![challenge],
+                problem: None,
+            };
+            let ask_again = shared.plan.ask_again;
+            let validation = DomainValidation { authorization, valid_until: None, ask_again };
+            self.domains.insert(domain.clone(), (proof.clone(), validation.clone()));
+            return Ok(validation);
+        };
+        let authorization = &mut validation.authorization;
+        if let [challenge] = &authorization.challenges[..] {
+            let looked = match &shared.validator {
+                Some(validator) => validator(domain, &challenge.response),
+                None => Ok(()),
+            };
+            match looked {
+                Ok(()) => {
+                    (authorization.status, authorization.challenges) =
+                        (AuthorizationStatus::Valid, Vec::new());
+                    authorization.problem = None;
+                    validation.valid_until = Some(now + DOMAIN_VALIDITY);
+                    validation.ask_again = None;
+                }
+                Err(words) => authorization.problem = Some(VendorText::new(&words)),
+            }
+        }
+        Ok(validation.clone())
     }
 
     pub(super) fn decide(
