@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | [`manual`] | always on | a person makes the changes |
 //! | `cloudflare` | `cloudflare` | Cloudflare DNS |
+//! | `cloudns` | `cloudns` | ClouDNS |
 //! | `rfc2136` | `rfc2136` | dynamic update with TSIG: BIND, Knot and others |
 //!
 //! Each is a [`DnsProvider`](certlife_core::DnsProvider) with a builder for hosts that write Rust, and with
@@ -13,6 +14,8 @@
 
 #[cfg(feature = "cloudflare")]
 pub mod cloudflare;
+#[cfg(feature = "cloudns")]
+pub mod cloudns;
 pub mod manual;
 #[cfg(feature = "rfc2136")]
 pub mod rfc2136;
@@ -33,6 +36,8 @@ use certlife_core::registry::Registry;
 pub fn register(registry: &mut Registry) {
     #[cfg(feature = "cloudflare")]
     cloudflare::register(registry);
+    #[cfg(feature = "cloudns")]
+    cloudns::register(registry);
     manual::register(registry);
     #[cfg(feature = "rfc2136")]
     rfc2136::register(registry);
