@@ -3,6 +3,7 @@
 //! | provider | feature | |
 //! | --- | --- | --- |
 //! | [`manual`] | always on | a person makes the changes |
+//! | `azure` | `azure` | Azure DNS |
 //! | `cloudflare` | `cloudflare` | Cloudflare DNS |
 //! | `rfc2136` | `rfc2136` | dynamic update with TSIG: BIND, Knot and others |
 //!
@@ -11,6 +12,8 @@
 //! stands here once, beside them: quoting, zone search, taking turns.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "azure")]
+pub mod azure;
 #[cfg(feature = "cloudflare")]
 pub mod cloudflare;
 pub mod manual;
@@ -18,6 +21,9 @@ pub mod manual;
 pub mod rfc2136;
 
 // What several vendors need.
+#[cfg(feature = "http")]
+#[allow(dead_code, reason = "the vendors that use it may be left out")]
+mod pause;
 #[cfg(any(feature = "http", feature = "rfc2136"))]
 #[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod serial;
@@ -25,12 +31,15 @@ mod serial;
 #[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod txt;
 #[cfg(any(feature = "http", feature = "rfc2136"))]
+#[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod zones;
 
 use certlife_core::registry::Registry;
 
 /// Registers every provider that is built in, under its name.
 pub fn register(registry: &mut Registry) {
+    #[cfg(feature = "azure")]
+    azure::register(registry);
     #[cfg(feature = "cloudflare")]
     cloudflare::register(registry);
     manual::register(registry);

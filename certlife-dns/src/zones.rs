@@ -90,6 +90,49 @@ impl<Z> fmt::Debug for Zones<Z> {
     }
 }
 
+/// All zones of an account, listed as a whole and remembered for a while: for vendors who cannot be asked for
+/// one by its name.
+pub(crate) struct Listing<Z> {
+    clock: Arc<dyn Clock>,
+    keep: Duration,
+    /// Held while one caller lists; the others wait for what comes of it.
+    known: tokio::sync::Mutex<Option<(Arc<Vec<Z>>, Timestamp)>>,
+}
+
+impl<Z: Send + Sync> Listing<Z> {
+    /// Remembers the list for `keep`.
+    pub(crate) fn new(clock: Arc<dyn Clock>, keep: Duration) -> Self {
+        Self { clock, keep, known: tokio::sync::Mutex::default() }
+    }
+
+    /// Returns the list, asking for it if it is not remembered.
+    pub(crate) async fn get<Answer>(&self, list: impl FnOnce() -> Answer + Send) -> Result<Arc<Vec<Z>>>
+    where
+        Answer: Future<Output = Result<Vec<Z>>> + Send,
+    {
+        let mut known = self.known.lock().await;
+        if let Some((zones, until)) = &*known
+            && self.clock.now() < *until
+        {
+            return Ok(zones.clone());
+        }
+        let zones = Arc::new(list().await?);
+        *known = Some((zones.clone(), self.clock.now() + self.keep));
+        Ok(zones)
+    }
+
+    /// Forgets the list. Returns whether there was one, so that listing again may show something else.
+    pub(crate) async fn forget(&self) -> bool {
+        self.known.lock().await.take().is_some()
+    }
+}
+
+impl<Z> fmt::Debug for Listing<Z> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listing").finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use certlife_testkit::clock::ManualClock;
@@ -130,5 +173,27 @@ mod tests {
         assert_eq!(search("a.example.org").await.1.len(), 2);
         clock.advance(Duration::from_secs(301));
         assert_eq!(search("a.example.org").await.1.len(), 2);
+    }
+    #[tokio::test]
+    async fn a_list_is_asked_for_once_in_a_while() {
+        let clock = ManualClock::default();
+        let listing = Listing::new(Arc::new(clock.clone()), Duration::from_mins(5));
+        let asked = Mutex::new(0);
+        let list = async || {
+            let answer = || async {
+                *asked.lock().unwrap() += 1;
+                tokio::task::yield_now().await;
+                Ok(vec!["example.org"])
+            };
+            assert_eq!(*listing.get(answer).await.unwrap(), ["example.org"]);
+            *asked.lock().unwrap()
+        };
+        assert!(!listing.forget().await);
+        futures_util::join!(list(), list());
+        assert_eq!(list().await, 1, "whoever comes meanwhile waits for the same list");
+        clock.advance(Duration::from_secs(301));
+        assert_eq!(list().await, 2);
+        assert!(listing.forget().await);
+        assert_eq!(list().await, 3);
     }
 }
