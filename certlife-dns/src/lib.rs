@@ -3,6 +3,7 @@
 //! | provider | feature | |
 //! | --- | --- | --- |
 //! | [`manual`] | always on | a person makes the changes |
+//! | `azure` | `azure` | Azure DNS |
 //! | `cloudflare` | `cloudflare` | Cloudflare DNS |
 //! | `cloudns` | `cloudns` | ClouDNS |
 //! | `rfc2136` | `rfc2136` | dynamic update with TSIG: BIND, Knot and others |
@@ -13,6 +14,8 @@
 //! stands here once, beside them: quoting, zone search, taking turns.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "azure")]
+pub mod azure;
 #[cfg(feature = "cloudflare")]
 pub mod cloudflare;
 #[cfg(feature = "cloudns")]
@@ -26,6 +29,9 @@ pub mod route53;
 // What several vendors need.
 #[cfg(any(feature = "dnsmadeeasy", feature = "route53"))]
 mod hex;
+#[cfg(feature = "http")]
+#[allow(dead_code, reason = "the vendors that use it may be left out")]
+mod pause;
 #[cfg(any(feature = "http", feature = "rfc2136"))]
 #[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod serial;
@@ -40,6 +46,8 @@ use certlife_core::registry::Registry;
 
 /// Registers every provider that is built in, under its name.
 pub fn register(registry: &mut Registry) {
+    #[cfg(feature = "azure")]
+    azure::register(registry);
     #[cfg(feature = "cloudflare")]
     cloudflare::register(registry);
     #[cfg(feature = "cloudns")]
