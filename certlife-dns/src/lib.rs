@@ -5,6 +5,7 @@
 //! | [`manual`] | always on | a person makes the changes |
 //! | `cloudflare` | `cloudflare` | Cloudflare DNS |
 //! | `rfc2136` | `rfc2136` | dynamic update with TSIG: BIND, Knot and others |
+//! | `route53` | `route53` | Amazon Route 53 |
 //!
 //! Each is a [`DnsProvider`](certlife_core::DnsProvider) with a builder for hosts that write Rust, and with
 //! settings that deserialize and describe themselves for hosts that store them. What several of them need
@@ -16,8 +17,12 @@ pub mod cloudflare;
 pub mod manual;
 #[cfg(feature = "rfc2136")]
 pub mod rfc2136;
+#[cfg(feature = "route53")]
+pub mod route53;
 
 // What several vendors need.
+#[cfg(any(feature = "dnsmadeeasy", feature = "route53"))]
+mod hex;
 #[cfg(any(feature = "http", feature = "rfc2136"))]
 #[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod serial;
@@ -25,6 +30,7 @@ mod serial;
 #[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod txt;
 #[cfg(any(feature = "http", feature = "rfc2136"))]
+#[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod zones;
 
 use certlife_core::registry::Registry;
@@ -36,4 +42,6 @@ pub fn register(registry: &mut Registry) {
     manual::register(registry);
     #[cfg(feature = "rfc2136")]
     rfc2136::register(registry);
+    #[cfg(feature = "route53")]
+    route53::register(registry);
 }
