@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | [`manual`] | always on | a person makes the changes |
 //! | `cloudflare` | `cloudflare` | Cloudflare DNS |
+//! | `dnsmadeeasy` | `dnsmadeeasy` | DNS Made Easy |
 //! | `rfc2136` | `rfc2136` | dynamic update with TSIG: BIND, Knot and others |
 //! | `route53` | `route53` | Amazon Route 53 |
 //!
@@ -14,6 +15,8 @@
 
 #[cfg(feature = "cloudflare")]
 pub mod cloudflare;
+#[cfg(feature = "dnsmadeeasy")]
+pub mod dnsmadeeasy;
 pub mod manual;
 #[cfg(feature = "rfc2136")]
 pub mod rfc2136;
@@ -39,6 +42,8 @@ use certlife_core::registry::Registry;
 pub fn register(registry: &mut Registry) {
     #[cfg(feature = "cloudflare")]
     cloudflare::register(registry);
+    #[cfg(feature = "dnsmadeeasy")]
+    dnsmadeeasy::register(registry);
     manual::register(registry);
     #[cfg(feature = "rfc2136")]
     rfc2136::register(registry);
