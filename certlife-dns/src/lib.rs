@@ -6,6 +6,7 @@
 //! | `azure` | `azure` | Azure DNS |
 //! | `cloudflare` | `cloudflare` | Cloudflare DNS |
 //! | `cloudns` | `cloudns` | ClouDNS |
+//! | `dnsmadeeasy` | `dnsmadeeasy` | DNS Made Easy |
 //! | `rfc2136` | `rfc2136` | dynamic update with TSIG: BIND, Knot and others |
 //! | `route53` | `route53` | Amazon Route 53 |
 //!
@@ -20,6 +21,8 @@ pub mod azure;
 pub mod cloudflare;
 #[cfg(feature = "cloudns")]
 pub mod cloudns;
+#[cfg(feature = "dnsmadeeasy")]
+pub mod dnsmadeeasy;
 pub mod manual;
 #[cfg(feature = "rfc2136")]
 pub mod rfc2136;
@@ -52,6 +55,8 @@ pub fn register(registry: &mut Registry) {
     cloudflare::register(registry);
     #[cfg(feature = "cloudns")]
     cloudns::register(registry);
+    #[cfg(feature = "dnsmadeeasy")]
+    dnsmadeeasy::register(registry);
     manual::register(registry);
     #[cfg(feature = "rfc2136")]
     rfc2136::register(registry);
