@@ -5,6 +5,7 @@
 //! | [`manual`] | always on | a person makes the changes |
 //! | `azure` | `azure` | Azure DNS |
 //! | `cloudflare` | `cloudflare` | Cloudflare DNS |
+//! | `godaddy` | `godaddy` | GoDaddy |
 //! | `rfc2136` | `rfc2136` | dynamic update with TSIG: BIND, Knot and others |
 //!
 //! Each is a [`DnsProvider`](certlife_core::DnsProvider) with a builder for hosts that write Rust, and with
@@ -16,6 +17,8 @@
 pub mod azure;
 #[cfg(feature = "cloudflare")]
 pub mod cloudflare;
+#[cfg(feature = "godaddy")]
+pub mod godaddy;
 pub mod manual;
 #[cfg(feature = "rfc2136")]
 pub mod rfc2136;
@@ -42,6 +45,8 @@ pub fn register(registry: &mut Registry) {
     azure::register(registry);
     #[cfg(feature = "cloudflare")]
     cloudflare::register(registry);
+    #[cfg(feature = "godaddy")]
+    godaddy::register(registry);
     manual::register(registry);
     #[cfg(feature = "rfc2136")]
     rfc2136::register(registry);

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use certlife_core::{Clock, Fqdn, Result, Timestamp};
+use certlife_core::{Clock, Error, ErrorKind, Fqdn, Result, Timestamp};
 
 /// The most names that are remembered.
 const MAX_NAMES: usize = 10_000;
@@ -124,6 +124,34 @@ impl<Z: Send + Sync> Listing<Z> {
     /// Forgets the list. Returns whether there was one, so that listing again may show something else.
     pub(crate) async fn forget(&self) -> bool {
         self.known.lock().await.take().is_some()
+    }
+
+    /// Whether a failure may come from a zone that was listed and is gone; the list is forgotten then.
+    pub(crate) async fn was_stale<T: Sync>(&self, outcome: &Result<T>) -> bool {
+        let lost = outcome.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound(_)));
+        lost && self.forget().await
+    }
+}
+
+/// Picks from a list the zone with the longest name that encloses `name`.
+pub(crate) fn longest<'a, Z>(zones: &'a [Z], name: &Fqdn, apex: impl Fn(&Z) -> &Fqdn) -> Option<&'a Z> {
+    let enclosing = zones.iter().filter(|zone| name.is_within(apex(zone)));
+    enclosing.max_by_key(|zone| apex(zone).as_str().len())
+}
+
+/// The name relative to the apex of its zone, `@` for the apex itself.
+pub(crate) fn relative<'a>(name: &'a Fqdn, zone: &Fqdn) -> &'a str {
+    name.relative_to(zone).filter(|name| !name.is_empty()).unwrap_or("@")
+}
+
+/// Says [`ErrorKind::ZoneNotFound`] where all that the vendor can have missed is the zone or what it is in.
+pub(crate) fn zone_not_found(error: Error, name: &Fqdn) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound(_) => {
+            let kind = ErrorKind::ZoneNotFound(name.clone());
+            Error::new(error.provider().clone(), error.operation(), kind).because(error)
+        }
+        _ => error,
     }
 }
 

@@ -24,7 +24,11 @@ use certlife_core::{
 };
 
 use self::api::{Api, Expected, Properties, SetId};
-use crate::{pause::pause, serial::Serial, zones::Listing};
+use crate::{
+    pause::pause,
+    serial::Serial,
+    zones::{Listing, longest, relative, zone_not_found},
+};
 
 pub use self::settings::{AzureBuilder, Cloud, Settings};
 
@@ -123,9 +127,8 @@ impl AzureDns {
             return if name.is_within(&only.name) { Ok(only.clone()) } else { Err(unknown()) };
         }
         let zones = self.zones.get(|| self.api.zones(operation)).await;
-        let zones = zones.map_err(|error| zone_is_gone(error, name))?;
-        let enclosing = zones.iter().filter(|zone| name.is_within(&zone.name));
-        let longest = enclosing.max_by_key(|zone| zone.name.as_str().len()).ok_or_else(unknown)?;
+        let zones = zones.map_err(|error| zone_not_found(error, name))?;
+        let longest = longest(&zones, name, |zone| &zone.name).ok_or_else(unknown)?;
         let namesakes = zones.iter().filter(|zone| zone.name == longest.name);
         let groups: Vec<&str> = namesakes.map(|zone| zone.group.as_str()).collect();
         if groups.len() > 1 {
@@ -201,12 +204,6 @@ impl AzureDns {
         }
     }
 
-    /// Whether a failure may come from a zone that was remembered and is gone; all are forgotten then.
-    async fn zone_was_stale<T: Sync>(&self, outcome: &Result<T>) -> bool {
-        let lost = outcome.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound(_)));
-        lost && self.zones.forget().await
-    }
-
     /// Finds out which rights are missing, by changes that cannot be made: they are for a tag that no set has.
     async fn test_rights(&self, zone: &api::Zone) -> Result<()> {
         const OPERATION: Operation = Operation::Probe;
@@ -227,7 +224,7 @@ impl AzureDns {
         if let Some(only) = &self.only {
             summary.details.insert("zone".into(), only.name.as_str().into());
             let found =
-                self.api.zone(OPERATION, only).await.map_err(|error| zone_is_gone(error, &only.name))?;
+                self.api.zone(OPERATION, only).await.map_err(|error| zone_not_found(error, &only.name))?;
             return match found {
                 Some(zone) => Ok(vec![zone]),
                 None => Err(Error::new(NAME, OPERATION, ErrorKind::ZoneNotFound(only.name.clone()))
@@ -251,23 +248,12 @@ impl AzureDns {
 }
 
 fn set_of<'a>(zone: &'a api::Zone, record: &'a DnsRecord) -> SetId<'a> {
-    let name = record.name.relative_to(&zone.name).filter(|name| !name.is_empty()).unwrap_or("@");
-    SetId { zone, kind: record.data.type_name(), name }
+    SetId { zone, kind: record.data.type_name(), name: relative(&record.name, &zone.name) }
 }
 
 fn too_busy(operation: Operation, name: &Fqdn) -> Error {
     let what = format!("the record set at {name} was changed by others {ATTEMPTS} times meanwhile");
     Error::new(NAME, operation, ErrorKind::Conflict(what.into())).retry_as(Retry::Backoff)
-}
-
-/// What Azure does not find is the zone or what it is in.
-fn zone_is_gone(error: Error, name: &Fqdn) -> Error {
-    match error.kind() {
-        ErrorKind::NotFound(_) => {
-            Error::new(NAME, error.operation(), ErrorKind::ZoneNotFound(name.clone())).because(error)
-        }
-        _ => error,
-    }
 }
 
 #[async_trait]
@@ -291,7 +277,7 @@ impl DnsProvider for AzureDns {
             match self.test_rights(zone).await {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::Forbidden(_)) => missing.push(error),
-                Err(error) => return Err(zone_is_gone(error, &zone.name)),
+                Err(error) => return Err(zone_not_found(error, &zone.name)),
             }
         }
         let everywhere = missing.len() == zones.len();
@@ -310,20 +296,20 @@ impl DnsProvider for AzureDns {
     async fn add(&self, record: &DnsRecord) -> Result<Added> {
         let _turn = self.turns.turn(record.name.clone()).await;
         let mut outcome = self.add_once(record).await;
-        if self.zone_was_stale(&outcome).await {
+        if self.zones.was_stale(&outcome).await {
             outcome = self.add_once(record).await;
         }
-        outcome.map_err(|error| zone_is_gone(error, &record.name))
+        outcome.map_err(|error| zone_not_found(error, &record.name))
     }
 
     async fn remove(&self, handle: &RecordHandle) -> Result<()> {
         let record = &handle.record;
         let _turn = self.turns.turn(record.name.clone()).await;
         let mut outcome = self.remove_once(record).await;
-        if self.zone_was_stale(&outcome).await {
+        if self.zones.was_stale(&outcome).await {
             outcome = self.remove_once(record).await;
         }
-        outcome.map_err(|error| zone_is_gone(error, &record.name))
+        outcome.map_err(|error| zone_not_found(error, &record.name))
     }
 
     async fn distribution(&self, _: &RecordHandle) -> Result<Distribution> {
