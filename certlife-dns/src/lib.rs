@@ -7,6 +7,7 @@
 //! | `cloudflare` | `cloudflare` | Cloudflare DNS |
 //! | `cloudns` | `cloudns` | ClouDNS |
 //! | `dnsmadeeasy` | `dnsmadeeasy` | DNS Made Easy |
+//! | `godaddy` | `godaddy` | GoDaddy |
 //! | `rfc2136` | `rfc2136` | dynamic update with TSIG: BIND, Knot and others |
 //! | `route53` | `route53` | Amazon Route 53 |
 //!
@@ -23,6 +24,8 @@ pub mod cloudflare;
 pub mod cloudns;
 #[cfg(feature = "dnsmadeeasy")]
 pub mod dnsmadeeasy;
+#[cfg(feature = "godaddy")]
+pub mod godaddy;
 pub mod manual;
 #[cfg(feature = "rfc2136")]
 pub mod rfc2136;
@@ -57,6 +60,8 @@ pub fn register(registry: &mut Registry) {
     cloudns::register(registry);
     #[cfg(feature = "dnsmadeeasy")]
     dnsmadeeasy::register(registry);
+    #[cfg(feature = "godaddy")]
+    godaddy::register(registry);
     manual::register(registry);
     #[cfg(feature = "rfc2136")]
     rfc2136::register(registry);

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use certlife_core::{Clock, DnsProvider, async_trait};
 use certlife_dns::{
-    azure::AzureDns, cloudflare::Cloudflare, cloudns::ClouDns, rfc2136::Rfc2136, route53::Route53,
+    azure::AzureDns, cloudflare::Cloudflare, cloudns::ClouDns, dnsmadeeasy::DnsMadeEasy, godaddy::GoDaddy,
+    rfc2136::Rfc2136, route53::Route53,
 };
-use certlife_testkit::{clock::ManualClock, servers::Bind};
+use certlife_testkit::{
+    clock::{LeapClock, ManualClock},
+    servers::Bind,
+};
 
 #[path = "../../certlife-dns/src/azure/fake.rs"]
 mod azure;
@@ -15,6 +19,10 @@ mod azure;
 mod cloudflare;
 #[path = "../../certlife-dns/src/cloudns/fake.rs"]
 mod cloudns;
+#[path = "../../certlife-dns/src/dnsmadeeasy/fake.rs"]
+mod dnsmadeeasy;
+#[path = "../../certlife-dns/src/godaddy/fake.rs"]
+mod godaddy;
 #[path = "../../certlife-dns/src/route53/fake.rs"]
 mod route53;
 
@@ -53,12 +61,19 @@ impl Vendor {
 pub(crate) async fn all(clock: &ManualClock, bind: &Bind, bind_zone: &str) -> Vec<Vendor> {
     vec![
         azure(clock, "azure.test").await,
-        cloudflare("cloudflare-one", "cloudflare-one.test").await,
-        cloudflare("cloudflare-two", "cloudflare-two.test").await,
-        cloudns("cloudns.test").await,
+        cloudflare(clock, "cloudflare-one", "cloudflare-one.test").await,
+        cloudflare(clock, "cloudflare-two", "cloudflare-two.test").await,
+        cloudns(clock, "cloudns.test").await,
+        dnsmadeeasy(clock, "dnsmadeeasy.test").await,
+        godaddy(clock, "godaddy.test").await,
         rfc2136(bind, bind_zone),
         route53(clock, "route53.test").await,
     ]
+}
+
+/// Vendors who wait, for their own limits or for a change to show, take the engine's clock along.
+fn leaping(clock: &ManualClock) -> Arc<dyn Clock> {
+    Arc::new(LeapClock::from(clock.clone()))
 }
 
 fn seconds(clock: &ManualClock) -> impl Fn() -> i64 + Send + Sync + 'static {
@@ -85,6 +100,10 @@ macro_rules! books {
 }
 
 books!(azure::FakeAzure, |fake, name| fake.txt_values(name), |value| fake.insert(name, value));
+books!(godaddy::FakeGoDaddy, |fake, name| fake.txt_values(name), |value| fake.insert(name, value));
+books!(dnsmadeeasy::FakeDnsMadeEasy, |fake, name| fake.world().values("TXT", name), |value| fake
+    .world()
+    .insert("TXT", name, value));
 books!(cloudns::FakeClouDns, |fake, name| fake.txt_values(name), |value| fake.insert_txt(name, value));
 books!(cloudflare::FakeCloudflare, |fake, name| unquoted(fake.world().contents("TXT", name)), |value| {
     let zone = name.trim_start_matches("_acme-challenge.");
@@ -103,27 +122,40 @@ async fn azure(clock: &ManualClock, zone: &str) -> Vendor {
     let fake = azure::FakeAzure::start(&[zone], seconds(clock)).await;
     let builder = AzureDns::builder(azure::SUBSCRIPTION, azure::TENANT, azure::CLIENT, azure::SECRET);
     let builder = builder.base_url(fake.base_url()).token_url(fake.token_url());
-    Vendor::new("azure", zone, builder.clock(Arc::new(clock.clone())).build().unwrap(), fake)
+    Vendor::new("azure", zone, builder.clock(leaping(clock)).build().unwrap(), fake)
 }
 
-async fn cloudflare(account: &'static str, zone: &str) -> Vendor {
+async fn cloudflare(clock: &ManualClock, account: &'static str, zone: &str) -> Vendor {
     let fake = cloudflare::FakeCloudflare::start(&[zone]).await;
     let builder = Cloudflare::builder(cloudflare::TOKEN).base_url(fake.base_url());
-    Vendor::new(account, zone, builder.build().unwrap(), fake)
+    Vendor::new(account, zone, builder.clock(leaping(clock)).build().unwrap(), fake)
 }
 
-async fn cloudns(zone: &str) -> Vendor {
+async fn cloudns(clock: &ManualClock, zone: &str) -> Vendor {
     let fake = cloudns::FakeClouDns::start(&[zone]).await;
     let builder = ClouDns::builder(cloudns::AUTH_ID, cloudns::PASSWORD);
     let builder = builder.base_url(fake.base_url().parse().unwrap());
-    Vendor::new("cloudns", zone, builder.build().unwrap(), fake)
+    Vendor::new("cloudns", zone, builder.clock(leaping(clock)).build().unwrap(), fake)
+}
+
+async fn dnsmadeeasy(clock: &ManualClock, zone: &str) -> Vendor {
+    let fake = dnsmadeeasy::FakeDnsMadeEasy::start(&[zone], Arc::new(seconds(clock))).await;
+    let builder =
+        DnsMadeEasy::builder(dnsmadeeasy::API_KEY, dnsmadeeasy::SECRET_KEY).base_url(fake.base_url());
+    Vendor::new("dnsmadeeasy", zone, builder.clock(leaping(clock)).build().unwrap(), fake)
+}
+
+async fn godaddy(clock: &ManualClock, zone: &str) -> Vendor {
+    let fake = godaddy::FakeGoDaddy::start(&[zone]).await;
+    let builder = GoDaddy::builder(godaddy::KEY, godaddy::SECRET).base_url(fake.base_url());
+    Vendor::new("godaddy", zone, builder.clock(leaping(clock)).build().unwrap(), fake)
 }
 
 async fn route53(clock: &ManualClock, zone: &str) -> Vendor {
     let fake = route53::FakeRoute53::start(&[zone], Arc::new(seconds(clock))).await;
     let url = fake.base_url();
     let builder = Route53::builder(route53::KEY_ID, route53::SECRET).base_url(url.clone()).sts_url(url);
-    Vendor::new("route53", zone, builder.clock(Arc::new(clock.clone())).build().unwrap(), fake)
+    Vendor::new("route53", zone, builder.clock(leaping(clock)).build().unwrap(), fake)
 }
 
 struct BindBooks(Bind, String);

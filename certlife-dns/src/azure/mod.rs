@@ -27,7 +27,7 @@ use self::api::{Api, Expected, Properties, SetId};
 use crate::{
     pause::pause,
     serial::Serial,
-    zones::{self, ZoneList, is_gone, without_zone},
+    zones::{ZoneList, longest, relative, zone_not_found},
 };
 
 pub use self::settings::{AzureBuilder, Cloud, Settings};
@@ -127,8 +127,8 @@ impl AzureDns {
             return if name.is_within(&only.name) { Ok(only.clone()) } else { Err(unknown()) };
         }
         let zones = self.zones.get(|| self.api.zones(operation)).await;
-        let zones = zones.map_err(|error| without_zone(name, error))?;
-        match zones::longest(&zones, name, |zone| &zone.name)[..] {
+        let zones = zones.map_err(|error| zone_not_found(error, name))?;
+        match longest(&zones, name, |zone| &zone.name)[..] {
             [] => Err(unknown()),
             [zone] => Ok(zone.clone()),
             ref namesakes @ [zone, ..] => {
@@ -205,11 +205,6 @@ impl AzureDns {
         }
     }
 
-    /// Whether a failure may come from a zone that was remembered and is gone; all are forgotten then.
-    async fn zone_was_stale<T: Sync>(&self, outcome: &Result<T>) -> bool {
-        is_gone(outcome) && self.zones.forget().await
-    }
-
     /// Finds out which rights are missing, by changes that cannot be made: they are for a tag that no set has.
     async fn test_rights(&self, zone: &api::Zone) -> Result<()> {
         const OPERATION: Operation = Operation::Probe;
@@ -230,7 +225,7 @@ impl AzureDns {
         if let Some(only) = &self.only {
             summary.details.insert("zone".into(), only.name.as_str().into());
             let found =
-                self.api.zone(OPERATION, only).await.map_err(|error| without_zone(&only.name, error))?;
+                self.api.zone(OPERATION, only).await.map_err(|error| zone_not_found(error, &only.name))?;
             return match found {
                 Some(zone) => Ok(vec![zone]),
                 None => Err(Error::new(NAME, OPERATION, ErrorKind::ZoneNotFound(only.name.clone()))
@@ -254,8 +249,7 @@ impl AzureDns {
 }
 
 fn set_of<'a>(zone: &'a api::Zone, record: &'a DnsRecord) -> SetId<'a> {
-    let name = record.name.relative_to(&zone.name).filter(|name| !name.is_empty()).unwrap_or("@");
-    SetId { zone, kind: record.data.type_name(), name }
+    SetId { zone, kind: record.data.type_name(), name: relative(&record.name, &zone.name) }
 }
 
 fn too_busy(operation: Operation, name: &Fqdn) -> Error {
@@ -284,7 +278,7 @@ impl DnsProvider for AzureDns {
             match self.test_rights(zone).await {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::Forbidden(_)) => missing.push(error),
-                Err(error) => return Err(without_zone(&zone.name, error)),
+                Err(error) => return Err(zone_not_found(error, &zone.name)),
             }
         }
         let everywhere = missing.len() == zones.len();
@@ -303,20 +297,20 @@ impl DnsProvider for AzureDns {
     async fn add(&self, record: &DnsRecord) -> Result<Added> {
         let _turn = self.turns.turn(record.name.clone()).await;
         let mut outcome = self.add_once(record).await;
-        if self.zone_was_stale(&outcome).await {
+        if self.zones.was_stale(&outcome).await {
             outcome = self.add_once(record).await;
         }
-        outcome.map_err(|error| without_zone(&record.name, error))
+        outcome.map_err(|error| zone_not_found(error, &record.name))
     }
 
     async fn remove(&self, handle: &RecordHandle) -> Result<()> {
         let record = &handle.record;
         let _turn = self.turns.turn(record.name.clone()).await;
         let mut outcome = self.remove_once(record).await;
-        if self.zone_was_stale(&outcome).await {
+        if self.zones.was_stale(&outcome).await {
             outcome = self.remove_once(record).await;
         }
-        outcome.map_err(|error| without_zone(&record.name, error))
+        outcome.map_err(|error| zone_not_found(error, &record.name))
     }
 
     async fn distribution(&self, _: &RecordHandle) -> Result<Distribution> {

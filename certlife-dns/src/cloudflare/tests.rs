@@ -300,7 +300,7 @@ async fn both_kinds_of_token_and_the_global_key_can_be_tested() {
 }
 
 #[tokio::test]
-async fn an_account_without_zones_is_warned_of() {
+async fn an_account_zone_not_founds_is_warned_of() {
     let fx = Fixture::new().await;
     fx.fake.world().zones.clear();
     assert!(fx.dns().probe().await.unwrap().warnings[0].as_str().contains("Zone:Read"));

@@ -22,7 +22,7 @@ use certlife_core::{
 use serde::{Deserialize, Serialize};
 
 use self::api::{Api, NewRecord};
-use crate::zones::{self, ZoneList, is_gone, without_zone};
+use crate::zones::{self, ZoneList, zone_not_found};
 
 pub use self::settings::{DnsMadeEasyBuilder, Settings};
 
@@ -192,7 +192,7 @@ impl DnsProvider for DnsMadeEasy {
         }
         if let Some((name, id)) = &self.only {
             let found =
-                self.api.zone_named(operation, name).await.map_err(|error| without_zone(name, error))?;
+                self.api.zone_named(operation, name).await.map_err(|error| zone_not_found(error, name))?;
             if id.is_some_and(|id| id != found.id) {
                 let what = format!("zone {name} has the id {}, not that of `zone_id`", found.id);
                 return Err(Error::new(NAME, operation, ErrorKind::Conflict(what.into())));
@@ -213,18 +213,18 @@ impl DnsProvider for DnsMadeEasy {
     async fn add(&self, record: &DnsRecord) -> Result<Added> {
         check(record)?;
         let mut outcome = self.add_once(record).await;
-        if is_gone(&outcome) && self.zones.forget().await {
+        if self.zones.was_stale(&outcome).await {
             outcome = self.add_once(record).await;
         }
-        outcome.map_err(|error| without_zone(&record.name, error))
+        outcome.map_err(|error| zone_not_found(error, &record.name))
     }
 
     async fn remove(&self, handle: &RecordHandle) -> Result<()> {
         let mut outcome = self.remove_once(handle).await;
-        if is_gone(&outcome) && self.zones.forget().await {
+        if self.zones.was_stale(&outcome).await {
             outcome = self.remove_once(handle).await;
         }
-        outcome.map_err(|error| without_zone(&handle.record.name, error))
+        outcome.map_err(|error| zone_not_found(error, &handle.record.name))
     }
 
     async fn distribution(&self, _: &RecordHandle) -> Result<Distribution> {
