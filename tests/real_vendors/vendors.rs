@@ -105,16 +105,16 @@ books!(dnsmadeeasy::FakeDnsMadeEasy, |fake, name| fake.world().values("TXT", nam
     .world()
     .insert("TXT", name, value));
 books!(cloudns::FakeClouDns, |fake, name| fake.txt_values(name), |value| fake.insert_txt(name, value));
-books!(cloudflare::FakeCloudflare, |fake, name| unquoted(fake.world().contents("TXT", name)), |value| {
+books!(cloudflare::FakeCloudflare, |fake, name| unquoted(&fake.world().contents("TXT", name)), |value| {
     let zone = name.trim_start_matches("_acme-challenge.");
     fake.world().insert(zone, "TXT", name, &format!("\"{value}\""))
 });
-books!(route53::FakeRoute53, |fake, name| unquoted(fake.world().values("TXT", name)), |value| fake
+books!(route53::FakeRoute53, |fake, name| unquoted(&fake.world().values("TXT", name)), |value| fake
     .world()
     .insert("TXT", name, &format!("\"{value}\"")));
 
 /// The values of these tests need no escapes.
-fn unquoted(values: Vec<String>) -> Vec<String> {
+fn unquoted(values: &[String]) -> Vec<String> {
     values.iter().map(|value| value.trim_matches('"').to_owned()).collect()
 }
 
