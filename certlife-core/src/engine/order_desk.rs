@@ -172,6 +172,7 @@ impl Engine {
             chain,
             info,
             received_at: now,
+            term_ends: snapshot.term_ends,
             revoked: None,
         };
         certificate::became_current(&mut wanted, &version, &version.info.identifiers, now);
