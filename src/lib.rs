@@ -145,8 +145,13 @@
 //! | --- | --- | --- | --- |
 //! | `acme` | CA: Let's Encrypt and every other ACME server (RFC 8555) | `acme` | yes |
 //! | `private` | CA: embedded in the host, below its own root or an imported one | `private-ca` | yes |
+//! | `azure` | DNS: Azure DNS | `azure` | |
 //! | `cloudflare` | DNS: Cloudflare | `cloudflare` | |
+//! | `cloudns` | DNS: `ClouDNS` | `cloudns` | |
+//! | `dnsmadeeasy` | DNS: DNS Made Easy | `dnsmadeeasy` | |
+//! | `godaddy` | DNS: `GoDaddy` | `godaddy` | |
 //! | `rfc2136` | DNS: dynamic update with TSIG, as BIND, Knot and `PowerDNS` take it | `rfc2136` | |
+//! | `route53` | DNS: Amazon Route 53 | `route53` | |
 //! | `manual` | DNS: a person makes the changes | always there | yes |
 //! | `local` | target: files of this machine | `local` | yes |
 //! | `rustls` | target: the host's own TLS server | `rustls` | yes |

@@ -3,14 +3,42 @@
 /// The longest character-string (RFC 1035 §3.3).
 const MAX_STRING: usize = 255;
 
+/// How a byte that is not printable ASCII is written: as three digits after a backslash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Escape {
+    /// `\195`, as in master files (RFC 1035 §5.1).
+    Decimal,
+    /// `\303`, as Route 53 has it.
+    Octal,
+}
+
 /// Cuts a value into character-strings. Without text there is one, empty.
 pub(crate) fn strings(value: &str) -> Vec<&[u8]> {
     if value.is_empty() { vec![b""] } else { value.as_bytes().chunks(MAX_STRING).collect() }
 }
 
+/// Cuts a value into character-strings that are text each, for vendors who take them in JSON. Without text
+/// there is one, empty.
+pub(crate) fn text_strings(value: &str) -> Vec<&str> {
+    let mut strings = Vec::new();
+    let mut rest = value;
+    while rest.len() > MAX_STRING {
+        let (string, after) = rest.split_at(rest.floor_char_boundary(MAX_STRING));
+        strings.push(string);
+        rest = after;
+    }
+    strings.push(rest);
+    strings
+}
+
 /// Writes a value in the notation of master files: `"quoted" "strings"`, with `\"`, `\\` and, for bytes
 /// that are not printable ASCII, `\DDD` (RFC 1035 §5.1).
 pub(crate) fn quoted(value: &str) -> String {
+    quoted_as(Escape::Decimal, value)
+}
+
+/// Writes a value like [`quoted`], with these escapes.
+pub(crate) fn quoted_as(escape: Escape, value: &str) -> String {
     use std::fmt::Write as _;
 
     let mut text = String::with_capacity(value.len() + 2);
@@ -21,6 +49,7 @@ pub(crate) fn quoted(value: &str) -> String {
                 b'"' | b'\\' => text.extend(['\\', char::from(*byte)]),
                 b' '..=b'~' => text.push(char::from(*byte)),
                 // Writing to a string cannot fail.
+                _ if escape == Escape::Octal => drop(write!(text, "\\{byte:03o}")),
                 _ => drop(write!(text, "\\{byte:03}")),
             }
         }
@@ -32,13 +61,19 @@ pub(crate) fn quoted(value: &str) -> String {
 /// Reads what a vendor shows for a value: quoted strings, with or without space between them, joined and
 /// unescaped; or the value itself, if it is not quoted from end to end.
 pub(crate) fn unquoted(text: &str) -> String {
-    match parse_quoted(text.trim()) {
+    unquoted_as(Escape::Decimal, text)
+}
+
+/// Reads what [`unquoted`] reads, with these escapes.
+pub(crate) fn unquoted_as(escape: Escape, text: &str) -> String {
+    match parse_quoted(escape, text.trim()) {
         Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         None => text.to_owned(),
     }
 }
 
-fn parse_quoted(text: &str) -> Option<Vec<u8>> {
+fn parse_quoted(escape: Escape, text: &str) -> Option<Vec<u8>> {
+    let base = if escape == Escape::Octal { 8 } else { 10 };
     let mut value = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     if rest.is_empty() {
@@ -53,8 +88,8 @@ fn parse_quoted(text: &str) -> Option<Vec<u8>> {
                     break;
                 }
                 [b'\\', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', after @ ..] => {
-                    let number = [a, b, c].iter().fold(0, |sum, digit| sum * 10 + u16::from(**digit - b'0'));
-                    value.push(u8::try_from(number).ok()?);
+                    let digits = [*a, *b, *c];
+                    value.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, base).ok()?);
                     after
                 }
                 [b'\\', byte, after @ ..] | [byte, after @ ..] => {
@@ -89,6 +124,7 @@ mod tests {
             &"ä".repeat(300),
         ] {
             assert_eq!(unquoted(&quoted(value)), value, "{}", quoted(value));
+            assert_eq!(unquoted_as(Escape::Octal, &quoted_as(Escape::Octal, value)), value);
         }
     }
 
@@ -96,11 +132,21 @@ mod tests {
     fn the_notation_is_that_of_master_files() {
         assert_eq!(quoted(r#"a "b" \c"#), r#""a \"b\" \\c""#);
         assert_eq!(quoted("ä"), r#""\195\164""#);
+        assert_eq!(quoted_as(Escape::Octal, "ä"), r#""\303\244""#);
         assert_eq!(quoted(&"x".repeat(256)), format!("\"{}\" \"x\"", "x".repeat(255)));
         assert_eq!(
             strings(&"x".repeat(600)).iter().map(|part| part.len()).collect::<Vec<_>>(),
             [255, 255, 90]
         );
+    }
+
+    #[test]
+    fn strings_of_text_end_between_characters() {
+        for value in ["", "plain", &"x".repeat(255), &"x".repeat(256), &format!("a{}", "ä".repeat(300))] {
+            let strings = text_strings(value);
+            assert!(strings.iter().all(|string| string.len() <= 255));
+            assert_eq!((strings.concat(), strings.len()), (value.into(), value.len().div_ceil(255).max(1)));
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The step of a certificate: revoke what is to be revoked, ask the CA for its window, draft an order when one is due,
 //! tell people in time.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Context,
@@ -239,6 +242,7 @@ pub(super) async fn draft(
         number: None,
         authorizations: Vec::new(),
         publications: Vec::new(),
+        routes: BTreeMap::new(),
         expires: None,
         message: None,
         attempts: 0,

@@ -15,7 +15,8 @@ use crate::{
     input::InputError,
     journal::{Changes, Stored, StoredKey, lost_race},
     key::PrivateKey,
-    model::{Actor, Certificate, CertificateSpec, DomainMapping, EventKind, Occurrence},
+    model::{Actor, Certificate, CertificateSpec, DomainMapping, EventKind, Occurrence, Route},
+    name::Identifier,
     store::{Field, Kind, Query},
     x509::RevocationReason,
 };
@@ -121,6 +122,15 @@ impl Engine {
     /// As there.
     pub async fn verify(&self, order: OrderId) -> Result<()> {
         self.host().verify(order).await
+    }
+
+    /// [`Principal::revalidate`] in the host's own name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn revalidate(&self, order: OrderId, identifier: &Identifier, route: Route) -> Result<()> {
+        self.host().revalidate(order, identifier, route).await
     }
 
     /// [`Principal::place_again`] in the host's own name.

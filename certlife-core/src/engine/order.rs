@@ -319,7 +319,7 @@ impl Run<'_> {
             let ca = self.ca()?;
             let default = ca.options.default_route.as_ref();
             let spec = &certificate.value.spec;
-            routes::plan(self.context, spec, default, &authorizations, &self.order.value.publications).await?
+            routes::plan(self.context, &self.order.value, spec, default, &authorizations).await?
         } else {
             Vec::new()
         };
@@ -414,6 +414,9 @@ impl Run<'_> {
             }
             Request::Decide(decision) if !state.is_over() => self.decide(decision).await,
             Request::Verify if state == OrderState::Validating => self.look_at_what_people_placed().await,
+            Request::Revalidate { identifier, route } if state == OrderState::Validating => {
+                self.revalidate(identifier, route).await
+            }
             // The order has moved on; what was asked has no meaning any more.
             _ => Ok(Next::Now),
         }

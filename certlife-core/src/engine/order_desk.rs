@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Engine, certificate, principal::unknown};
 use crate::{
-    ca::{Catalog, ImportFilter, OrderSnapshot, PurposeKind, Stage},
+    ca::{Catalog, DomainValidation, ImportFilter, OrderSnapshot, PurposeKind, Stage},
+    challenge::Proof,
     error::{Error, Operation, Result},
     id::{AccountName, CertificateId},
     journal::{Changes, lost_race},
     model::{Actor, Certificate, CertificateSpec, EventKind, Occurrence, Version},
+    name::Identifier,
     store::{Field, Key, Kind, Query},
     x509::Chain,
 };
@@ -69,6 +71,43 @@ impl Engine {
     /// What the store says.
     pub async fn catalog(&self, account: &AccountName) -> Result<Option<Catalog>> {
         stored_catalog(&self.context, account).await
+    }
+
+    /// Lists the e-mail addresses of which one may confirm control of `domain` at a CA account, for a
+    /// [`Route::Email`](crate::model::Route::Email).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the CA has no such list, and what it says.
+    pub async fn approvers(
+        &self,
+        account: &AccountName,
+        domain: &Identifier,
+        product: Option<&str>,
+    ) -> Result<Vec<String>> {
+        let absent = |input| Error::input(Operation::ListApprovers, input);
+        let ca = self.context.accounts.ca(account).map_err(absent)?;
+        let _place = ca.place().await;
+        ca.provider.approvers(domain, product).await
+    }
+
+    /// Starts to validate a domain at a CA account apart from any order, and says what to publish; asked again, the CA
+    /// looks whether it is there. Publishing is the caller's: nothing is stored here.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the CA validates domains with orders only, and what
+    /// it says.
+    pub async fn validate_domain(
+        &self,
+        account: &AccountName,
+        domain: &Identifier,
+        proof: &Proof,
+    ) -> Result<DomainValidation> {
+        let absent = |input| Error::input(Operation::ValidateDomain, input);
+        let ca = self.context.accounts.ca(account).map_err(absent)?;
+        let _place = ca.place().await;
+        ca.provider.validate_domain(domain, proof).await
     }
 
     /// Takes over the certificates of orders that already exist at a CA account. They are tracked and alerted;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, Engine, certificate, wish};
+use super::{Context, Engine, certificate, routes, wish};
 use crate::{
     ca::{Decision, PurposeKind},
     error::{Error, ErrorKind, Operation, ProviderName, Result},
@@ -12,8 +12,9 @@ use crate::{
     journal::{Changes, Stored, StoredKey, lost_race},
     model::{
         Actor, Certificate, CertificateSpec, CertificateState, Deployment, EventKind, Occurrence, Order,
-        OrderState, PendingRevocation, RenewalSchedule, RenewalTrigger, Request, Version,
+        OrderState, PendingRevocation, RenewalSchedule, RenewalTrigger, Request, Route, Version,
     },
+    name::Identifier,
     store::{Field, Kind, Query},
     text::VendorText,
     time::Timestamp,
@@ -296,6 +297,31 @@ impl Principal {
     /// As [`decide`](Self::decide).
     pub async fn verify(&self, order: OrderId) -> Result<()> {
         self.request(order, Request::Verify).await
+    }
+
+    /// Has an identifier of an open order proven by another route. With the route that it has already, the CA looks, or
+    /// sends its message, once more. The engine carries it out and keeps trying.
+    ///
+    /// # Errors
+    ///
+    /// As [`decide`](Self::decide); [`ErrorKind::Unsupported`] if the CA takes no other proof, and an [`InputError`]
+    /// if the route does not suit the identifier, the CA or the account.
+    pub async fn revalidate(&self, order: OrderId, identifier: &Identifier, route: Route) -> Result<()> {
+        let context = self.context();
+        let fail = |input| Error::input(Operation::Revalidate, input);
+        let stored = context.journal.load::<Order>(order).await?.ok_or_else(|| unknown("order", &order))?;
+        let ca = context.accounts.ca(&stored.value.ca).map_err(fail)?;
+        let capabilities = ca.provider.capabilities();
+        if !capabilities.revalidation {
+            let kind = ErrorKind::Unsupported("another proof in the same order".into());
+            return Err(Error::new(ca.provider.provider(), Operation::Revalidate, kind));
+        }
+        let intent = stored.value.intent.as_ref();
+        if !intent.is_some_and(|intent| intent.request.identifiers.contains(identifier)) {
+            return Err(unknown("identifier", identifier));
+        }
+        routes::proof(context, &route, identifier, &capabilities).map_err(fail)?;
+        self.request(order, Request::Revalidate { identifier: identifier.clone(), route }).await
     }
 
     /// Says that an order in doubt does not exist at the CA, so that it is placed anew. This may cost money.

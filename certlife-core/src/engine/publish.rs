@@ -8,6 +8,7 @@ use super::{
     Context,
     backoff::Backoff,
     order::{Next, Run},
+    routes,
 };
 use crate::{
     challenge::ChallengeResponse,
@@ -16,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Failure, Operation, ProviderName, Result, Retry},
     journal::Stored,
     lookup::{self, ServerReport, Visibility},
-    model::{EventKind, Order, OrderState, Publication, PublicationState, Route},
+    model::{EventKind, Order, OrderState, Publication, PublicationState, Request, Route},
     name::Identifier,
     store::{AfterCommit, Field, Kind, Query},
     time::Timestamp,
@@ -246,6 +247,68 @@ impl Run<'_> {
             }
         }
         Ok(Next::Now)
+    }
+
+    /// Has an identifier proven by another route, or once more by the same. What was published for it alone is
+    /// removed first. Repeated after a crash, it ends in the same place.
+    pub(super) async fn revalidate(&mut self, identifier: Identifier, route: Route) -> Result<Next> {
+        let again = Request::Revalidate { identifier: identifier.clone(), route: route.clone() };
+        let Some(at_ca) = self.at_ca() else { return self.corrupt("a placed order without handle").await };
+        let ca = self.ca()?;
+        let proof = routes::proof(self.context, &route, &identifier, &ca.provider.capabilities());
+        let proof = match proof {
+            Ok(proof) => proof,
+            Err(input) => return Ok(self.refused(&Error::input(Operation::Revalidate, input))),
+        };
+        // The request stays in the record until the CA has answered.
+        self.order.value.requests.insert(again.clone());
+        if self.order.value.routes.get(&identifier) != Some(&route) {
+            if let Err(error) = self.make_room(&identifier).await {
+                return self.failed(error).await;
+            }
+            self.order.value.routes.insert(identifier.clone(), route);
+            self.save(Some(self.context.now()), AfterCommit::Keep).await?;
+        }
+        let asked = {
+            let _place = ca.place().await;
+            ca.provider.revalidate(&at_ca, &identifier, &proof).await
+        };
+        match asked {
+            Ok(snapshot) => {
+                self.order.value.requests.remove(&again);
+                self.absorb(snapshot).await
+            }
+            Err(error) if error.retry() == Retry::Never && *error.kind() != ErrorKind::Uncertain => {
+                self.order.value.requests.remove(&again);
+                Ok(self.refused(&error))
+            }
+            Err(error) => self.failed(error.retry_as(Retry::Backoff)).await,
+        }
+    }
+
+    /// Notes that what a person asked for cannot be; the order goes on without.
+    fn refused(&mut self, error: &Error) -> Next {
+        self.order.value.failure = Some(self.failure(error));
+        Next::Now
+    }
+
+    /// Withdraws what was published for this identifier and no other.
+    async fn make_room(&mut self, identifier: &Identifier) -> Result<()> {
+        let only_for = |publication: &Publication| {
+            publication.identifiers.len() == 1 && publication.identifiers.contains(identifier)
+        };
+        for index in 0..self.order.value.publications.len() {
+            let publication = &self.order.value.publications[index];
+            if !only_for(publication) || publication.state == PublicationState::Withdrawn {
+                continue;
+            }
+            if publication.state.may_be_in_place() {
+                take_down(self.context, &self.order.value, publication).await?;
+            }
+            self.order.value.publications[index].state = PublicationState::Withdrawn;
+            self.event(EventKind::Withdrawn { identifiers: vec![identifier.clone()] });
+        }
+        Ok(())
     }
 
     /// Removes everything that is, or may be, in place for an order that is over. Goes on for as long as it takes.

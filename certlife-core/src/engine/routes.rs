@@ -1,5 +1,5 @@
-//! Who proves control of which identifier, and how: the certificate's own choice, then the longest domain
-//! mapping, then the default of the CA account.
+//! Who proves control of which identifier, and how: the order's own choice, the certificate's, then the longest
+//! domain mapping, then the default of the CA account.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Operation, Result},
     id::AccountName,
     input::InputError,
-    model::{CertificateSpec, DomainMapping, Publication, PublicationState, Route, RouteReason},
+    model::{CertificateSpec, DomainMapping, Order, Publication, PublicationState, Route, RouteReason},
     name::{Fqdn, Identifier},
 };
 
@@ -18,12 +18,16 @@ use crate::{
 ///
 /// `effective` is the owner name that a DNS challenge finally writes, where CNAMEs lead away from the identifier.
 pub(crate) fn choose<'a>(
+    of_order: &'a BTreeMap<Identifier, Route>,
     spec: &'a CertificateSpec,
     mappings: &'a [DomainMapping],
     account_default: Option<&'a Route>,
     identifier: &Identifier,
     effective: Option<&Fqdn>,
 ) -> Option<(&'a Route, RouteReason)> {
+    if let Some(route) = of_order.get(identifier) {
+        return Some((route, RouteReason::OrderRoute));
+    }
     if let Some(route) = spec.validation.routes.get(identifier) {
         return Some((route, RouteReason::IdentifierRoute));
     }
@@ -58,36 +62,49 @@ pub(crate) fn check(
     if capabilities.challenges.is_empty() {
         return Ok(proofs);
     }
+    let of_order = BTreeMap::new();
     for identifier in &spec.identifiers {
-        let none =
-            |rule: String| InputError::NoValidation { identifier: identifier.to_string(), rule: rule.into() };
-        let Some((route, _)) = choose(spec, mappings, account_default, identifier, None) else {
-            if capabilities.domain_validation {
-                continue;
+        match choose(&of_order, spec, mappings, account_default, identifier, None) {
+            Some((route, _)) => {
+                proofs.insert(identifier.clone(), proof(context, route, identifier, capabilities)?);
             }
-            let rule = "give the certificate a route, map its domain, or give the CA account a default";
-            return Err(none(rule.to_owned()));
-        };
-        let possible: BTreeSet<_> =
-            capabilities.challenges.iter().copied().filter(|kind| route.answers(*kind)).collect();
-        if possible.is_empty() {
-            return Err(none(format!("the CA does not offer a challenge that {route:?} answers")));
+            None if capabilities.domain_validation => {}
+            None => {
+                return Err(InputError::NoValidation {
+                    identifier: identifier.to_string(),
+                    rule: "give the certificate a route, map its domain, or give the CA account a default"
+                        .into(),
+                });
+            }
         }
-        let suited =
-            possible.into_iter().find(|kind| kind.suits(identifier)).ok_or_else(|| match identifier {
-                Identifier::Wildcard(_) => {
-                    none("a wildcard is validated by a DNS record or by e-mail".to_owned())
-                }
-                _ => none("an IP address is validated by http or tls-alpn".to_owned()),
-            })?;
-        check_account(context, route, suited)?;
-        let approver = match route {
-            Route::Email(address) => Some(address.clone()),
-            _ => None,
-        };
-        proofs.insert(identifier.clone(), Proof { kind: suited, approver });
     }
     Ok(proofs)
+}
+
+/// The proof that a route stands for, if it suits the identifier, the CA and the account.
+pub(crate) fn proof(
+    context: &Context,
+    route: &Route,
+    identifier: &Identifier,
+    capabilities: &CaCapabilities,
+) -> Result<Proof, InputError> {
+    let none =
+        |rule: String| InputError::NoValidation { identifier: identifier.to_string(), rule: rule.into() };
+    let possible: BTreeSet<_> =
+        capabilities.challenges.iter().copied().filter(|kind| route.answers(*kind)).collect();
+    if possible.is_empty() {
+        return Err(none(format!("the CA does not offer a challenge that {route:?} answers")));
+    }
+    let kind = possible.into_iter().find(|kind| kind.suits(identifier)).ok_or_else(|| match identifier {
+        Identifier::Wildcard(_) => none("a wildcard is validated by a DNS record or by e-mail".to_owned()),
+        _ => none("an IP address is validated by http or tls-alpn".to_owned()),
+    })?;
+    check_account(context, route, kind)?;
+    let approver = match route {
+        Route::Email(address) => Some(address.clone()),
+        _ => None,
+    };
+    Ok(Proof { kind, approver })
 }
 
 fn check_account(context: &Context, route: &Route, kind: ChallengeKind) -> Result<(), InputError> {
@@ -116,19 +133,22 @@ fn check_account(context: &Context, route: &Route, kind: ChallengeKind) -> Resul
 /// Plans a publication for every authorization that still needs one. Equal responses become one publication.
 pub(crate) async fn plan(
     context: &Context,
+    order: &Order,
     spec: &CertificateSpec,
     ca_default: Option<&Route>,
     authorizations: &[Authorization],
-    planned: &[Publication],
 ) -> Result<Vec<Publication>> {
     let mappings = context.mappings().await?;
-    let covered: BTreeSet<_> = planned.iter().flat_map(|publication| &publication.identifiers).collect();
+    // One that was withdrawn from an open order has made room for another.
+    let kept = order.publications.iter().filter(|other| other.state != PublicationState::Withdrawn);
+    let covered: BTreeSet<_> = kept.flat_map(|publication| &publication.identifiers).collect();
+    let rules = Rules { of_order: &order.routes, spec, mappings: &mappings, ca_default };
     let open: Vec<_> = authorizations
         .iter()
         .filter(|a| a.status == AuthorizationStatus::Pending && !covered.contains(&a.identifier))
         .collect();
     let plans = futures_util::future::join_all(
-        open.iter().map(|authorization| plan_one(context, spec, &mappings, ca_default, authorization)),
+        open.iter().map(|authorization| plan_one(context, &rules, authorization)),
     )
     .await;
     let mut publications: Vec<Publication> = Vec::new();
@@ -153,11 +173,23 @@ pub(crate) async fn plan(
     Ok(publications)
 }
 
+/// What [`choose`] goes by.
+struct Rules<'a> {
+    of_order: &'a BTreeMap<Identifier, Route>,
+    spec: &'a CertificateSpec,
+    mappings: &'a [DomainMapping],
+    ca_default: Option<&'a Route>,
+}
+
+impl Rules<'_> {
+    fn choose(&self, identifier: &Identifier, effective: Option<&Fqdn>) -> Option<(&Route, RouteReason)> {
+        choose(self.of_order, self.spec, self.mappings, self.ca_default, identifier, effective)
+    }
+}
+
 async fn plan_one(
     context: &Context,
-    spec: &CertificateSpec,
-    mappings: &[DomainMapping],
-    ca_default: Option<&Route>,
+    rules: &Rules<'_>,
     authorization: &Authorization,
 ) -> Result<Publication> {
     let identifier = &authorization.identifier;
@@ -166,13 +198,11 @@ async fn plan_one(
         fail(InputError::NoValidation { identifier: identifier.to_string(), rule: rule.into() })
     };
     // A certificate covers an identifier that the CA names in another form, such as one without its wildcard.
-    let wanted = spec.identifiers.iter().find(|wanted| *wanted == identifier).unwrap_or(identifier);
-    let effective =
-        effective_name(context, spec, mappings, ca_default, wanted, &authorization.challenges).await?;
-    let (route, because) =
-        choose(spec, mappings, ca_default, wanted, effective.as_ref()).ok_or_else(|| {
-            none("give the certificate a route, map its domain, or give the CA account a default")
-        })?;
+    let wanted = rules.spec.identifiers.iter().find(|wanted| *wanted == identifier).unwrap_or(identifier);
+    let effective = effective_name(context, rules, wanted, &authorization.challenges).await?;
+    let (route, because) = rules.choose(wanted, effective.as_ref()).ok_or_else(|| {
+        none("give the certificate a route, map its domain, or give the CA account a default")
+    })?;
     let challenge = authorization
         .challenges
         .iter()
@@ -214,9 +244,7 @@ async fn plan_one(
 /// would be used without following says not to. A resolver that cannot be asked means that nothing is followed.
 async fn effective_name(
     context: &Context,
-    spec: &CertificateSpec,
-    mappings: &[DomainMapping],
-    ca_default: Option<&Route>,
+    rules: &Rules<'_>,
     identifier: &Identifier,
     challenges: &[Challenge],
 ) -> Result<Option<Fqdn>> {
@@ -226,7 +254,7 @@ async fn effective_name(
     }) else {
         return Ok(None);
     };
-    let unfollowed = choose(spec, mappings, ca_default, identifier, Some(name));
+    let unfollowed = rules.choose(identifier, Some(name));
     let follows = match unfollowed.as_ref().map(|(route, _)| *route) {
         Some(Route::Dns(account)) => follows(context, account),
         Some(_) => false,

@@ -1,6 +1,6 @@
 //! The order: one attempt at a CA to get a version, with every publication that it made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,9 @@ pub struct Order {
     /// The challenge responses that were, are or may be in place.
     #[serde(default)]
     pub publications: Vec<Publication>,
+    /// The routes that were asked for in this order alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<Identifier, Route>,
     /// When the CA gives the order up.
     #[serde(default)]
     pub expires: Option<Timestamp>,
@@ -182,6 +185,13 @@ pub enum Request {
     Decide(Decision),
     /// What is published by hand is in place: look, and tell the CA.
     Verify,
+    /// Prove an identifier in another way, or have the CA look or write once more.
+    Revalidate {
+        /// The identifier.
+        identifier: Identifier,
+        /// How from now on.
+        route: Route,
+    },
     /// The order in doubt does not exist: place it again.
     PlaceAgain,
     /// The order in doubt is to be given up.
@@ -292,6 +302,8 @@ impl PublicationState {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RouteReason {
+    /// It was asked for in this order.
+    OrderRoute,
     /// The certificate names the route for this identifier.
     IdentifierRoute,
     /// The certificate names the route.

@@ -148,6 +148,7 @@ impl fmt::Display for Route {
 impl fmt::Display for RouteReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::OrderRoute => f.write_str("as was asked for in this order"),
             Self::IdentifierRoute => f.write_str("as the certificate says for this identifier"),
             Self::CertificateRoute => f.write_str("as the certificate says"),
             Self::DomainMapping(domain) => write!(f, "as {domain} is mapped"),
@@ -231,6 +232,7 @@ impl fmt::Display for Request {
         match self {
             Self::Decide(decision) => write!(f, "{} the order", format!("{decision:?}").to_lowercase()),
             Self::Verify => f.write_str("verify what was published by hand"),
+            Self::Revalidate { identifier, route } => write!(f, "prove {identifier} by {route}"),
             Self::PlaceAgain => f.write_str("place the order in doubt again"),
             Self::Abandon => f.write_str("abandon the order in doubt"),
         }

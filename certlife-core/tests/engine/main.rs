@@ -3,6 +3,7 @@
 
 mod crashes;
 mod deploying;
+mod desk;
 mod journey;
 mod people;
 mod renewing;

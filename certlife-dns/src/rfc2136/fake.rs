@@ -30,6 +30,7 @@ pub(super) struct FakeServer {
     world: Arc<Mutex<World>>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that a test throws")]
 pub(super) struct World {
     pub(super) keys: Vec<Key>,
     pub(super) zones: BTreeMap<Fqdn, Vec<Record>>,
@@ -42,6 +43,8 @@ pub(super) struct World {
     pub(super) refuse: Option<(ResponseCode, Signing)>,
     /// Reports success and changes nothing.
     pub(super) ignore_updates: bool,
+    /// Neither looks at keys nor signs where it has no zone, as Knot.
+    pub(super) like_knot: bool,
     pub(super) seen: Vec<Seen>,
 }
 
@@ -78,6 +81,7 @@ impl FakeServer {
             truncate_udp: false,
             refuse: None,
             ignore_updates: false,
+            like_knot: false,
             seen: Vec::new(),
         };
         let server = Self { address: udp.local_addr().unwrap(), world: Arc::new(Mutex::new(world)) };
@@ -147,6 +151,10 @@ impl World {
             answer.metadata.response_code = code;
             answer.to_vec().unwrap()
         };
+        if self.like_knot && self.zone_of(&request.queries[0].name).is_none() {
+            let update = op_code == OpCode::Update;
+            return Some(bare(answer, if update { ResponseCode::NotAuth } else { ResponseCode::Refused }));
+        }
         let refused = |answer: Message, error: u16, key: Option<&Key>, now: i64| {
             // RFC 8945 §5.2: BADKEY and BADSIG have no MAC, BADTIME has one and the server's clock.
             let other = if error == 18 { now.to_be_bytes()[2..].to_vec() } else { Vec::new() };

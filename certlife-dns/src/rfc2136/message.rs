@@ -109,7 +109,8 @@ pub(super) fn refusal(operation: Operation, code: ResponseCode, name: &Fqdn) -> 
     let kind = match code {
         ResponseCode::ServFail => ErrorKind::Unavailable,
         ResponseCode::Refused => ErrorKind::Forbidden(
-            format!("the server refuses this key at {name} (allow-update, update-policy or the like)").into(),
+            format!("the server refuses this key at {name} (allow-update, update-policy, acl or the like)")
+                .into(),
         ),
         ResponseCode::NotAuth | ResponseCode::NotZone => ErrorKind::ZoneNotFound(name.clone()),
         ResponseCode::NotImp => ErrorKind::Unsupported("dynamic update at this server".into()),

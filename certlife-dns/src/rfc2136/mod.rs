@@ -4,7 +4,8 @@
 //! Needs a key that may update TXT records, and CNAME records if CAs ask for them. Each change adds or
 //! deletes exactly one record, and the server is asked before and after, because it drops without an error
 //! what does not fit (RFC 2136 §3.4.2.2). All messages are signed, questions too, since views may hang on
-//! the key. Records are on this server at once; its secondaries follow by themselves.
+//! the key; for that Knot wants `action: [query, update]` in its ACL. Records are on this server at once; its
+//! secondaries follow by themselves.
 
 #[cfg(test)]
 mod fake;
@@ -134,7 +135,13 @@ impl Rfc2136 {
     }
 
     /// Asks the server what is at the name of `record`.
-    async fn present(&self, operation: Operation, server: &Server, record: &DnsRecord) -> Result<Present> {
+    async fn present(
+        &self,
+        operation: Operation,
+        server: &Server,
+        zone: &Fqdn,
+        record: &DnsRecord,
+    ) -> Result<Present> {
         let question = message::question(&record.name, message::kind(&record.data));
         let answer = server.send(operation, &question, self.now()).await?;
         match answer.code() {
@@ -142,6 +149,14 @@ impl Rfc2136 {
             // The name is delegated to somebody else.
             ResponseCode::NoError | ResponseCode::NXDomain => {
                 return Err(Error::new(NAME, operation, ErrorKind::ZoneNotFound(record.name.clone())));
+            }
+            // So is answered who may not ask, and who asks for a zone that is not there. An update tells which.
+            ResponseCode::Refused => {
+                let code = match self.touch(operation, server, zone, answer.signed).await? {
+                    ResponseCode::NotAuth => ResponseCode::NotAuth,
+                    _ => ResponseCode::Refused,
+                };
+                return Err(message::refusal(operation, code, &record.name));
             }
             code => return Err(message::refusal(operation, code, &record.name)),
         }
@@ -153,6 +168,25 @@ impl Rfc2136 {
         Ok(Present { same: same.collect(), alias })
     }
 
+    /// Sends an update that changes nothing, and returns what the server says to it. `known` says whether it
+    /// signed its answer to a question before, so that it knows the key.
+    async fn touch(
+        &self,
+        operation: Operation,
+        server: &Server,
+        zone: &Fqdn,
+        known: bool,
+    ) -> Result<ResponseCode> {
+        let mut update = message::update(zone);
+        message::require_used(&mut update, zone);
+        let answer = if known {
+            server.update(operation, &update, zone, self.now()).await?
+        } else {
+            server.send(operation, &update, self.now()).await?
+        };
+        Ok(answer.code())
+    }
+
     async fn add_once(&self, record: &DnsRecord) -> Result<Added> {
         const OPERATION: Operation = Operation::PublishRecord;
         let name = &record.name;
@@ -160,7 +194,7 @@ impl Rfc2136 {
         let added = |existed| Added { handle: RecordHandle::unknown(record.clone()), existed };
         let conflict = || message::refusal(OPERATION, ResponseCode::YXDomain, name);
 
-        let before = self.present(OPERATION, server, record).await?;
+        let before = self.present(OPERATION, server, &zone, record).await?;
         if before.alias {
             return Err(conflict());
         }
@@ -173,12 +207,12 @@ impl Rfc2136 {
             message::require_unused(&mut update, name);
         }
         message::add(&mut update, name, message::to_wire(&record.data), self.ttl_seconds);
-        let code = server.send(OPERATION, &update, self.now()).await?.code();
+        let code = server.update(OPERATION, &update, name, self.now()).await?.code();
         // Something is there now: other records, or this one, if the message arrived twice.
         if !matches!(code, ResponseCode::NoError | ResponseCode::YXDomain) {
             return Err(message::refusal(OPERATION, code, name));
         }
-        let after = self.present(OPERATION, server, record).await?;
+        let after = self.present(OPERATION, server, &zone, record).await?;
         if after.same.is_empty() { Err(conflict()) } else { Ok(added(false)) }
     }
 
@@ -186,7 +220,7 @@ impl Rfc2136 {
         const OPERATION: Operation = Operation::WithdrawRecord;
         let (server, zone) = self.locate(OPERATION, &record.name).await?;
         // Deleted is what is there, since the strings of a text may be cut in another way than ours.
-        let present = self.present(OPERATION, server, record).await?;
+        let present = self.present(OPERATION, server, &zone, record).await?;
         if present.same.is_empty() {
             return Ok(());
         }
@@ -194,7 +228,7 @@ impl Rfc2136 {
         for data in present.same {
             message::delete(&mut update, &record.name, data);
         }
-        match server.send(OPERATION, &update, self.now()).await?.code() {
+        match server.update(OPERATION, &update, &record.name, self.now()).await?.code() {
             ResponseCode::NoError => Ok(()),
             code => Err(message::refusal(OPERATION, code, &record.name)),
         }
@@ -217,25 +251,28 @@ impl DnsProvider for Rfc2136 {
         DnsCapabilities { cname: true, distribution: false, by_hand: false }
     }
 
-    /// Sends each server an update that changes nothing, or a signed question where no zone is stated.
+    /// Asks each server a question and, where a zone is stated, sends an update of it that changes nothing.
     async fn probe(&self) -> Result<AccountSummary> {
         const OPERATION: Operation = Operation::Probe;
         let mut summary = AccountSummary::default();
         for Entry { zone, server } in &self.entries {
             let key = &server.key;
+            // Any name will do where no zone is stated: a server that signs its answer knows the key.
+            let question = message::question(zone.as_ref().unwrap_or(key.name()), RecordType::SOA);
+            let answer = server.send(OPERATION, &question, self.now()).await?;
             let label = if let Some(zone) = zone {
-                let mut update = message::update(zone);
-                message::require_used(&mut update, zone);
-                let code = server.send(OPERATION, &update, self.now()).await?.code();
+                let code = self.touch(OPERATION, server, zone, answer.signed).await?;
                 if code != ResponseCode::NoError {
                     return Err(message::refusal(OPERATION, code, zone));
                 }
                 zone.to_string()
             } else {
-                // Any name will do: a server that signs its answer knows the key.
-                let question = message::question(key.name(), RecordType::SOA);
-                let answer = server.send(OPERATION, &question, self.now()).await?;
-                if !answer.signed {
+                // Knot looks at a key only where it has the zone.
+                if !answer.signed && answer.code() == ResponseCode::Refused {
+                    let what =
+                        format!("{} does not say whether it knows the key; state a zone", server.address);
+                    summary.warnings.push(what.into());
+                } else if !answer.signed {
                     return Err(message::distrust(OPERATION, tsig::Distrust::Unsigned));
                 }
                 "any zone".to_owned()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use certlife_core::{
-    Error, ErrorKind, InputError, Operation, Result,
+    Error, ErrorKind, Fqdn, InputError, Operation, Result,
     lookup::{Exchange, NoAnswer},
 };
 use hickory_proto::op::{Message, ResponseCode};
@@ -42,19 +42,48 @@ impl Server {
     /// An answer without a signature is let through only if it reports a failure. `now` is in seconds since
     /// 1970.
     pub(super) async fn send(&self, operation: Operation, message: &Message, now: i64) -> Result<Answer> {
+        let answer = self.send_signed(operation, message, now).await?;
+        answer.map_err(|reason| message::distrust(operation, reason))
+    }
+
+    /// Like [`send`](Self::send), for an update at `name` after a question that the key was good for.
+    ///
+    /// A server that then says not to know the key means that the key may not do this: so does Knot, where
+    /// others answer REFUSED.
+    pub(super) async fn update(
+        &self,
+        operation: Operation,
+        message: &Message,
+        name: &Fqdn,
+        now: i64,
+    ) -> Result<Answer> {
+        let answer = self.send_signed(operation, message, now).await?;
+        answer.map_err(|reason| match reason {
+            Distrust::BadKey => message::refusal(operation, ResponseCode::Refused, name).because(reason),
+            _ => message::distrust(operation, reason),
+        })
+    }
+
+    /// Returns the answer, or why its signature or ours was not taken.
+    async fn send_signed(
+        &self,
+        operation: Operation,
+        message: &Message,
+        now: i64,
+    ) -> Result<Result<Answer, Distrust>> {
         let malformed = |_| message::no_answer(operation, NoAnswer::Malformed);
         let request = self.key.sign(&message.to_vec().map_err(malformed)?, now);
         let answer = self.exchange(operation, &request.bytes).await?;
         let parsed = Message::from_vec(&answer).map_err(|_| {
             message::no_answer(operation, NoAnswer::Malformed).because(self.address.to_string())
         })?;
-        match self.key.verify(&answer, &parsed, &request.mac, now) {
+        Ok(match self.key.verify(&answer, &parsed, &request.mac, now) {
             Ok(()) => Ok(Answer { message: parsed, signed: true }),
             Err(Distrust::Unsigned) if is_failure(parsed.metadata.response_code) => {
                 Ok(Answer { message: parsed, signed: false })
             }
-            Err(reason) => Err(message::distrust(operation, reason)),
-        }
+            Err(reason) => Err(reason),
+        })
     }
 
     /// Tries every address of the server until one answers.

@@ -176,6 +176,33 @@ async fn what_is_wrong_with_a_key_is_told_apart() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_unknown_to_updates_alone_lacks_the_right() {
+    let fx = Fixture::new().await;
+    fx.server.world().refuse = Some((ResponseCode::NotAuth, Signing::Error(17)));
+    let stated = fx.builder().zone("example.org").build().unwrap();
+    let told = [fx.dns().add(&record("value")).await.map(drop), stated.probe().await.map(drop)];
+    for outcome in told {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Forbidden(_)), "{}", error.chain());
+        assert!(error.chain().contains("BADKEY"), "{}", error.chain());
+    }
+}
+
+#[tokio::test]
+async fn a_refused_question_about_a_zone_that_is_not_there_is_understood() {
+    let fx = Fixture::new().await;
+    let stated = fx.builder().zone("example.net").build().unwrap();
+    for like_knot in [false, true] {
+        fx.server.world().like_knot = like_knot;
+        let there = DnsRecord::txt(name("a.example.net"), "value");
+        let error = stated.add(&there).await.unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::ZoneNotFound(there.name.clone()), "{}", error.chain());
+        let error = fx.dns().add(&there).await.unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::ZoneNotFound(there.name), "{}", error.chain());
+    }
+}
+
+#[tokio::test]
 async fn response_codes_have_their_meaning() {
     let fx = Fixture::new().await;
     for (code, expected, retry) in [
@@ -320,6 +347,18 @@ async fn testing_the_account_changes_nothing_and_warns_of_weak_keys() {
     assert!(fx.server.world().updates()[0].authorities.is_empty());
     let error = fx.builder().zone("example.net").build().unwrap().probe().await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::ZoneNotFound(name("example.net")));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_say_whether_it_knows_the_key_is_warned_of() {
+    let fx = Fixture::new().await;
+    let stranger = fx.builder_with("stranger", SECRET);
+    fx.server.world().like_knot = true;
+    let summary = stranger.build().unwrap().probe().await.unwrap();
+    assert!(summary.warnings[0].as_str().contains("state a zone"), "{:?}", summary.warnings);
+    fx.server.world().like_knot = false;
+    let error = fx.builder_with("stranger", SECRET).build().unwrap().probe().await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unauthorized);
 }
 
 #[tokio::test]

@@ -157,7 +157,10 @@ pub(super) struct Signed {
 pub(super) enum Distrust {
     #[error("BADSIG: the server knows the key's name, but the secret or the algorithm differs")]
     BadSig,
-    #[error("BADKEY: the server knows no such key, or knows it for another algorithm")]
+    #[error(
+        "BADKEY: the server knows no such key, knows it for another algorithm, or (Knot) has no ACL that lets \
+         it ask and update here"
+    )]
     BadKey,
     #[error("BADTIME: the clocks differ too much: here it is {ours}, there {theirs} (seconds since 1970)")]
     BadTime { ours: i64, theirs: u64 },

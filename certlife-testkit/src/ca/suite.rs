@@ -8,13 +8,14 @@
     reason = "a suite tells what is wrong by panicking"
 )]
 
+mod desk;
 mod drive;
 mod failing;
 mod limits;
 mod listing;
 mod ordering;
 
-pub use self::{failing::*, limits::*, listing::*, ordering::*};
+pub use self::{desk::*, failing::*, limits::*, listing::*, ordering::*};
 
 /// Makes one `#[tokio::test]` for each promise of
 /// [`CertificateAuthority`](certlife_core::CertificateAuthority).
@@ -37,6 +38,9 @@ macro_rules! ca_conformance {
             renewals_and_reissues_are_issued_or_refused_unsent,
             revoking_twice_is_success,
             decisions_are_carried_out_or_refused_unsent,
+            approvers_are_listed_or_refused_unsent,
+            another_proof_is_taken_or_refused_unsent,
+            a_domain_is_validated_apart_from_orders_or_refused_unsent,
             a_lost_place_answer_is_found_again,
             an_order_that_was_never_placed_is_not_found,
             lost_answers_to_repeatable_calls_do_no_harm,

@@ -7,6 +7,7 @@
 
 mod bind;
 mod challtestsrv;
+mod name_server;
 mod pebble;
 
 use std::env;
@@ -14,8 +15,9 @@ use std::fs;
 
 use serde::Deserialize;
 
-pub use bind::{Bind, Delegation, DnsRecord, Limited, TsigKey};
+pub use bind::{Bind, Delegation};
 pub use challtestsrv::ChallTestSrv;
+pub use name_server::{DnsRecord, Limited, NameServer, TsigKey};
 pub use pebble::{CertificateStatus, ExternalAccount, Pebble, Pebbles};
 
 const VARIABLE: &str = "CERTLIFE_TEST_SERVERS";
@@ -26,8 +28,10 @@ const VARIABLE: &str = "CERTLIFE_TEST_SERVERS";
 pub struct Servers {
     /// The ACME servers and what they validate through.
     pub pebble: Pebbles,
-    /// The authoritative DNS server.
+    /// The authoritative DNS server that validation asks.
     pub bind: Bind,
+    /// Knot, with the same zones, for what a second server does otherwise.
+    pub knot: NameServer,
 }
 
 impl Servers {

@@ -143,6 +143,7 @@ mod paid_and_approved {
             .placement(Placement::Paid)
             .challenges([ChallengeKind::DnsCname, ChallengeKind::Email])
             .approval(true)
+            .order_desk(true)
             .polls_to_issue(3)
             .ask_again(Duration::from_hours(1))
             .decisions([

@@ -1,0 +1,137 @@
+//! The order desk: other proofs in an open order, approvers, domains apart from orders.
+
+use std::time::Duration;
+
+use certlife_core::{
+    Identifier, Operation,
+    challenge::{AuthorizationStatus, ChallengeKind, ChallengeResponse},
+    model::{OrderState, PublicationState, Route, RouteReason},
+};
+
+use crate::world::{DAY, World, only_order, spec};
+
+fn name() -> Identifier {
+    "example.com".parse().unwrap()
+}
+
+fn by(account: &str) -> Route {
+    Route::Dns(account.parse().unwrap())
+}
+
+#[tokio::test]
+async fn another_route_takes_over_what_waited_for_a_person() {
+    let world = World::with_ca(|ca| ca.order_desk(true));
+    let engine = world.engine().await;
+    engine
+        .ensure(spec("www", &["example.com"]).validate(Route::Manual(ChallengeKind::DnsTxt)))
+        .await
+        .unwrap();
+    world.work(&engine, Duration::from_hours(1)).await;
+    let order = only_order(&engine, "www").await;
+    assert_eq!(order.publications[0].state, PublicationState::ByHand);
+
+    engine.by("frank").revalidate(order.id, &name(), by("dns")).await.unwrap();
+    world.work(&engine, DAY).await;
+    let order = only_order(&engine, "www").await;
+    assert_eq!(order.state, OrderState::Issued, "{order:#?}");
+    assert_eq!(order.publications[1].because, RouteReason::OrderRoute);
+    assert_eq!(world.records_in_dns(), 0);
+}
+
+#[tokio::test]
+async fn what_was_published_is_gone_before_another_proof_is_asked_for() {
+    let world = World::with_ca(|ca| ca.order_desk(true).polls_to_check(1_000));
+    let engine = world.engine().await;
+    engine.ensure(spec("www", &["example.com"]).validate(by("dns"))).await.unwrap();
+    world.work(&engine, Duration::from_mins(10)).await;
+    let order = only_order(&engine, "www").await;
+    assert_eq!((order.state, world.records_in_dns()), (OrderState::Validating, 1));
+
+    let http = Route::Http("web".parse().unwrap());
+    engine.revalidate(order.id, &name(), http.clone()).await.unwrap();
+    engine.revalidate(order.id, &name(), http).await.unwrap();
+    world.work(&engine, Duration::from_mins(10)).await;
+    let order = only_order(&engine, "www").await;
+    assert_eq!((order.state, world.records_in_dns()), (OrderState::Validating, 0));
+    let states: Vec<_> = order.publications.iter().map(|publication| publication.state).collect();
+    assert_eq!(states, [PublicationState::Withdrawn, PublicationState::Answered]);
+    assert_eq!(world.ca.requests_for(Operation::Revalidate), 1, "asking twice at once is asking once");
+    engine.cancel(order.id).await.unwrap();
+    world.work(&engine, DAY).await;
+    assert!(only_order(&engine, "www").await.is_closed());
+}
+
+#[tokio::test]
+async fn an_approver_is_chosen_changed_and_written_to_again() {
+    let kinds = [ChallengeKind::Email, ChallengeKind::DnsTxt];
+    let world = World::with_ca(|ca| ca.challenges(kinds).order_desk(true).polls_to_check(1_000));
+    let engine = world.engine().await;
+    let approvers = engine.approvers(&"ca".parse().unwrap(), &name(), None).await.unwrap();
+    assert!(approvers.contains(&"hostmaster@example.com".to_owned()), "{approvers:?}");
+
+    engine.ensure(spec("www", &["example.com"]).validate(Route::Email(approvers[0].clone()))).await.unwrap();
+    world.work(&engine, Duration::from_hours(1)).await;
+    let order = only_order(&engine, "www").await;
+    for address in [&approvers[0], &approvers[1]] {
+        engine.revalidate(order.id, &name(), Route::Email(address.clone())).await.unwrap();
+        world.work(&engine, Duration::from_mins(1)).await;
+        let order = only_order(&engine, "www").await;
+        let shown = &order.authorizations[0].challenges[0].response;
+        assert!(
+            matches!(shown, ChallengeResponse::Email { address: shown } if shown == address),
+            "{shown:?}"
+        );
+    }
+    assert_eq!(world.ca.requests_for(Operation::Revalidate), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_before_anything_is_stored() {
+    let world = World::with_ca(|ca| ca.order_desk(true).approval(true));
+    let engine = world.engine().await;
+    engine
+        .ensure(spec("www", &["example.com"]).validate(Route::Manual(ChallengeKind::DnsTxt)))
+        .await
+        .unwrap();
+    world.work(&engine, Duration::from_hours(1)).await;
+    let order = only_order(&engine, "www").await.id;
+    let other: Identifier = "other.example.com".parse().unwrap();
+    for (identifier, route, code) in [
+        (&other, by("dns"), "unknown_object"),
+        (&name(), by("nobody"), "unknown_account"),
+        (&name(), Route::Email("admin@example.com".into()), "no_validation"),
+    ] {
+        let refused = engine.revalidate(order, identifier, route).await.unwrap_err();
+        assert_eq!(refused.kind().code(), code, "{refused}");
+    }
+    assert!(only_order(&engine, "www").await.requests.is_empty());
+
+    let plain = World::new();
+    let engine = plain.engine().await;
+    engine
+        .ensure(spec("www", &["example.com"]).validate(Route::Manual(ChallengeKind::DnsTxt)))
+        .await
+        .unwrap();
+    plain.work(&engine, Duration::from_hours(1)).await;
+    let order = only_order(&engine, "www").await.id;
+    let refused = engine.revalidate(order, &name(), by("dns")).await.unwrap_err();
+    assert_eq!(refused.kind().code(), "unsupported");
+}
+
+#[tokio::test]
+async fn a_domain_is_validated_apart_from_orders() {
+    let world = World::with_ca(|ca| ca.order_desk(true));
+    let engine = world.engine().await;
+    let (account, proof) = ("ca".parse().unwrap(), ChallengeKind::DnsTxt.into());
+    let wanted = engine.validate_domain(&account, &name(), &proof).await.unwrap();
+    assert_eq!(wanted.authorization.status, AuthorizationStatus::Pending);
+    let ChallengeResponse::DnsTxt { name: owner, value } = &wanted.authorization.challenges[0].response
+    else {
+        panic!("{wanted:?}")
+    };
+    let record = certlife_core::dns::DnsRecord::txt(owner.clone(), value.clone());
+    let added = certlife_core::DnsProvider::add(&world.account, &record).await.unwrap();
+    let found = engine.validate_domain(&account, &name(), &proof).await.unwrap();
+    assert_eq!(found.authorization.status, AuthorizationStatus::Valid, "{found:?}");
+    certlife_core::DnsProvider::remove(&world.account, &added.handle).await.unwrap();
+}
