@@ -250,23 +250,23 @@ impl Api {
         self.reading(Operation::Revalidate, &["order", "changeapproveremail"], &body).send().await.map(drop)
     }
 
-    /// Has a domain proven in another way. No source confirms one call for it: DigiCert's has a path of its own,
-    /// and where the general one is missing the older one with indicators is asked.
+    /// Has DigiCert prove a domain in another way.
+    pub(super) async fn set_method(&self, number: &str, domain: &str, method: &str) -> Result<()> {
+        let body = json!({ "TheSSLStoreOrderID": number, "DomainName": domain, "ApproverMethod": method });
+        self.reading(Operation::Revalidate, &["digicert", "setapprovermethod"], &body).send().await.map(drop)
+    }
+
+    /// Has a domain proven in another way. No source confirms one call for it; where the usual one is missing, the
+    /// older one with indicators is asked.
     pub(super) async fn change_method(
         &self,
         number: &str,
         domain: &str,
-        change: &MethodChange<'_>,
+        method: &str,
+        approver: &str,
     ) -> Result<()> {
-        if change.digicert {
-            let body = json!({
-                "TheSSLStoreOrderID": number, "DomainName": domain, "ApproverMethod": change.method,
-            });
-            let request = self.reading(Operation::Revalidate, &["digicert", "setapprovermethod"], &body);
-            return request.send().await.map(drop);
-        }
         let body = Which::Number(number).with(json!({
-            "ApproverMethod": change.method, "ApproverEmail": change.approver, "DomainNames": domain,
+            "ApproverMethod": method, "ApproverEmail": approver, "DomainNames": domain,
         }));
         let request = self.reading(Operation::Revalidate, &["order", "changeapprovermethod"], &body);
         let response = request.accept_status(&[StatusCode::NOT_FOUND]).send().await?;
@@ -274,9 +274,8 @@ impl Api {
             return Ok(());
         }
         let body = Which::Number(number).with(json!({
-            "ResendEmail": change.approver, "DomainNames": domain,
-            "FileAuthDVIndicator": change.method == "HTTP", "HTTPSFileAuthDVIndicator": change.method == "HTTPS",
-            "CNAMEAuthDVIndicator": change.method == "DNS",
+            "ResendEmail": approver, "DomainNames": domain, "FileAuthDVIndicator": method == "HTTP",
+            "HTTPSFileAuthDVIndicator": method == "HTTPS", "CNAMEAuthDVIndicator": method == "DNS",
         }));
         self.reading(Operation::Revalidate, &["order", "changeapproveremail"], &body).send().await.map(drop)
     }
@@ -329,13 +328,6 @@ pub(super) struct Listed {
     pub(super) orders: Vec<Order>,
     /// How many elements the page had, those included that are no orders.
     pub(super) count: usize,
-}
-
-/// Another way to prove a domain, in the words of the API.
-pub(super) struct MethodChange<'a> {
-    pub(super) digicert: bool,
-    pub(super) method: &'a str,
-    pub(super) approver: &'a str,
 }
 
 /// A body with its credentials.

@@ -121,6 +121,16 @@ pub(super) fn authorizations(
     Ok(authorizations)
 }
 
+/// How the API says that a name is proven, if it says so in a word that is understood.
+pub(super) fn stated(order: &Order, name: &Identifier) -> Option<Method> {
+    let vetting = order.status.objects("DomainAuthVettingStatus");
+    let of_name = |object: &&Object| {
+        let domain = object.text("domain").and_then(|domain| domain.parse::<Identifier>().ok());
+        domain.is_some_and(|domain| domain.base_name() == name.base_name())
+    };
+    Method::said(&vetting.iter().find(of_name)?.text("dcvMethod")?)
+}
+
 /// The name of the order that the API means: wildcards come with and without their `*.`.
 fn listed(domain: &str, names: &[Identifier]) -> Option<Identifier> {
     let said: Identifier = domain.parse().ok()?;

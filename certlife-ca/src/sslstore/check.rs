@@ -1,5 +1,7 @@
 //! Checks a request before anything is sent: what is refused here costs nothing.
 
+use std::collections::BTreeSet;
+
 use certlife_core::{
     Identifier, InputError,
     ca::{Catalog, OrderRequest, Product, Purpose, PurposeKind, ValidationStatus},
@@ -25,6 +27,13 @@ pub(super) fn check(
     let options = OrderOptions::read(&request.options)?;
     let code = product_code(request)?;
     let vendor = options.vendor_of(code);
+    if let Some(only) = ca.vendor.filter(|only| *only != vendor) {
+        return Err(refused(
+            "product",
+            code,
+            format!("this account orders products of {} only", only.as_str()),
+        ));
+    }
     options.check(vendor)?;
     check_common_name(request)?;
     check_proofs(request, vendor)?;
@@ -299,6 +308,11 @@ fn option_refused_because(option: &str, value: &str, rule: String) -> InputError
     refused(&format!("options.{option}"), value, rule)
 }
 
-/// The kinds that one switch each stands for.
-pub(super) const KINDS: [ChallengeKind; 4] =
-    [ChallengeKind::DnsTxt, ChallengeKind::DnsCname, ChallengeKind::Http, ChallengeKind::Email];
+/// How names can be proven. Sectigo knows records of one type only; orders have one switch for both.
+pub(super) fn kinds(vendor: Option<Vendor>) -> BTreeSet<ChallengeKind> {
+    let mut kinds = BTreeSet::from([ChallengeKind::DnsCname, ChallengeKind::Http, ChallengeKind::Email]);
+    if vendor != Some(Vendor::Sectigo) {
+        kinds.insert(ChallengeKind::DnsTxt);
+    }
+    kinds
+}

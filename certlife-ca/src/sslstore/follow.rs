@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use certlife_core::{
-    CertificateInfo, Chain, ErrorKind, Identifier, Operation, Result, Retry, RevocationReason, VendorText,
+    CertificateInfo, Chain, ErrorKind, Operation, Result, Retry, RevocationReason, VendorText,
     ca::{OrderIntent, OrderRef, OrderSnapshot, Purpose, Revocation, Stage},
-    challenge::{AuthorizationStatus, ChallengeId, ChallengeResponse, Proof},
+    challenge::{Authorization, AuthorizationStatus, ChallengeId, ChallengeResponse},
     x509::ChainOptions,
 };
 use futures_util::future::join_all;
@@ -14,10 +14,10 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
     SslStore,
-    api::{MethodChange, Which},
+    api::Which,
     challenge, error, handle,
     options::{OrderOptions, Vendor},
-    order::{Handle, Method, Order, Standing},
+    order::{Handle, Order, Standing},
     place::is_refusal,
     unknown_order, unsupported,
     wire::{self, Object},
@@ -215,98 +215,23 @@ impl SslStore {
             other => other,
         }
     }
-
-    /// Has a name proven in another way, by somebody else, or looked at once more.
-    pub(super) async fn prove_anew(
-        &self,
-        order: &OrderRef,
-        identifier: &Identifier,
-        proof: &Proof,
-    ) -> Result<OrderSnapshot> {
-        const OPERATION: Operation = Operation::Revalidate;
-        if !super::check::KINDS.contains(&proof.kind) || !proof.kind.suits(identifier) {
-            return Err(unsupported(OPERATION, "this proof for this name"));
-        }
-        let mut handle = handle(OPERATION, &order.handle)?;
-        let seen = self.read(OPERATION, &handle).await?;
-        let intent = order.intent.as_ref();
-        if !matches!(seen.standing(), Standing::Open | Standing::Reissuing) {
-            let words = seen.message().unwrap_or_default();
-            return Err(error(OPERATION, ErrorKind::NotNow(format!("the order is: {words}").into())));
-        }
-        let names = intent.map_or_else(|| seen.names(), |intent| intent.request.identifiers.clone());
-        if !names.contains(identifier) {
-            let what = format!("{identifier} in the order");
-            return Err(error(OPERATION, ErrorKind::NotFound(what.into())));
-        }
-        let known = authorizations(OPERATION, &seen, &handle, intent)?;
-        let known = known.into_iter().find(|known| known.identifier == *identifier);
-        if known.as_ref().is_some_and(|known| known.status == AuthorizationStatus::Valid) {
-            return self.snapshot(OPERATION, &seen, &handle, intent).await;
-        }
-        let response =
-            known.and_then(|known| known.challenges.into_iter().next()).map(|challenge| challenge.response);
-        let now = response.as_ref().map(|response| Method::of(response.kind())).or(handle.method(identifier));
-        let method = Method::of(proof.kind);
-        let vendor = vendor_of(order).or(seen.vendor());
-        let product =
-            intent.and_then(|intent| intent.request.product.clone()).or(seen.product()).unwrap_or_default();
-        let (number, domain) = (handle.order.clone(), identifier.to_string());
-        if now == Some(method) {
-            let asked = match &response {
-                Some(ChallengeResponse::Email { address }) => Some(address.clone()),
-                _ => None,
-            };
-            match (method, &proof.approver) {
-                (Method::Email, Some(wanted)) if asked.as_ref() != Some(wanted) => {
-                    let wanted =
-                        self.choose_approver(identifier, &product, Some(wanted.clone()), true).await?;
-                    self.api.change_approver(&number, &domain, &wanted).await?;
-                }
-                (Method::Email, _) => self.api.resend(&number, &domain).await?,
-                _ if vendor == Some(Vendor::DigiCert) => {
-                    self.api.check_proof(OPERATION, &number, &domain).await?;
-                }
-                // Sectigo looks by itself.
-                _ => {}
-            }
-        } else {
-            let asked = method == Method::Email;
-            let approver = self.choose_approver(identifier, &product, proof.approver.clone(), asked).await?;
-            let digicert = vendor == Some(Vendor::DigiCert);
-            let https = intent.and_then(|intent| OrderOptions::read(&intent.request.options).ok());
-            let https = https.is_some_and(|options| options.file_over_https);
-            let word = match method {
-                Method::Email if digicert => "EMAIL",
-                Method::Email => "Email",
-                Method::Http if https => "HTTPS",
-                Method::Http => "HTTP",
-                Method::Dns => "DNS",
-            };
-            let change = MethodChange { digicert, method: word, approver: &approver };
-            self.api.change_method(&number, &domain, &change).await?;
-            handle.change(identifier, method);
-        }
-        // Members that the vendor does not know are passed over without a sound, so only the order tells.
-        let seen = self.read(OPERATION, &handle).await?;
-        self.snapshot(OPERATION, &seen, &handle, intent).await
-    }
 }
 
 const STILL_OLD: &str = "the certificate that is delivered is still the previous one";
 
-fn vendor_of(order: &OrderRef) -> Option<Vendor> {
+/// The vendor that an order was placed with; none for one that was placed elsewhere.
+pub(super) fn vendor_of(order: &OrderRef) -> Option<Vendor> {
     let request = &order.intent.as_ref()?.request;
     let options = OrderOptions::read(&request.options).ok()?;
     Some(options.vendor_of(request.product.as_deref()?))
 }
 
-fn authorizations(
+pub(super) fn authorizations(
     operation: Operation,
     order: &Order,
     handle: &Handle,
     intent: Option<&OrderIntent>,
-) -> Result<Vec<certlife_core::challenge::Authorization>> {
+) -> Result<Vec<Authorization>> {
     challenge::authorizations(order, handle, intent).map_err(|rule| {
         error(operation, ErrorKind::Protocol(format!("what it asks to be shown cannot be: {rule}").into()))
     })

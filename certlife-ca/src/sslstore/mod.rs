@@ -18,6 +18,7 @@ mod order;
 mod party;
 mod place;
 mod request;
+mod revalidate;
 mod server;
 mod settings;
 #[cfg(test)]
@@ -65,6 +66,7 @@ const MAX_IDENTIFIERS: usize = 250;
 pub struct SslStore {
     api: Api,
     clock: Arc<dyn Clock>,
+    vendor: Option<Vendor>,
     administrator: Option<Person>,
     technical: Option<Person>,
     organization: Option<OrganizationDetails>,
@@ -179,7 +181,7 @@ impl CertificateAuthority for SslStore {
         }
         CaCapabilities {
             purposes,
-            challenges: check::KINDS.into(),
+            challenges: check::kinds(self.vendor),
             wildcards: true,
             addresses: false,
             max_identifiers: MAX_IDENTIFIERS,

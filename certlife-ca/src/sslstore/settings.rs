@@ -13,6 +13,7 @@ use url::Url;
 use super::{
     NAME, SslStore,
     api::{Api, Login},
+    options::Vendor,
     party::{Fault, OrganizationDetails, Person},
     wire,
 };
@@ -37,6 +38,8 @@ pub struct Settings {
     pub sandbox: bool,
     /// Where the API is. Default: `https://api.thesslstore.com/rest/`, or the sandbox.
     pub base_url: Option<Url>,
+    /// Order products of this vendor only, whose ways of validation are then known beforehand. Default: of all.
+    pub vendor: Option<Vendor>,
     /// The administrator of orders that name none.
     pub administrator: Option<Person>,
     /// The technical contact of orders that name none. Default: the administrator.
@@ -103,6 +106,12 @@ impl SslStoreBuilder {
     /// Sends requests to `url` instead, such as the European host or a test server.
     pub fn base_url(mut self, url: Url) -> Self {
         self.settings.base_url = Some(url);
+        self
+    }
+
+    /// Orders products of this vendor only. Defaults to all.
+    pub fn vendor(mut self, vendor: Vendor) -> Self {
+        self.settings.vendor = Some(vendor);
         self
     }
 
@@ -185,6 +194,7 @@ impl SslStoreBuilder {
         Ok(SslStore {
             api: Api { http, login, csr_form: settings.csr_form },
             clock,
+            vendor: settings.vendor,
             administrator: settings.administrator,
             technical: settings.technical,
             organization: settings.organization,

@@ -323,6 +323,7 @@ impl World {
             Some("HTTP") => Some("HTTP"),
             Some("HTTPS") => Some("HTTPS"),
             Some("DNS") => Some("CNAME"),
+            Some("dns_cname_token") if order.vendor == "DIGICERT" => Some("dns_cname_token"),
             Some(other) => return refusal(-9005, &format!("invalid method {other}")),
             None if by_flag("CNAMEAuthDVIndicator") => Some("CNAME"),
             None if by_flag("FileAuthDVIndicator") => Some("HTTP"),
@@ -442,6 +443,9 @@ impl FakeOrder {
     fn record(&self, domain: &Domain) -> (String, String) {
         let base = domain.name.trim_start_matches("*.");
         let key = &self.csr.as_ref().unwrap().public_key_hash().to_string()[..32];
+        if domain.method == "dns_cname_token" {
+            return (format!("_dnsauth.{base}"), format!("{key}.dcv.digicert.com"));
+        }
         if self.vendor == "DIGICERT" {
             return (format!("_dnsauth.{base}"), format!("{}{key}", self.fresh));
         }
@@ -464,7 +468,7 @@ impl FakeOrder {
     fn wanted(&self, domain: &Domain) -> String {
         let place = self.domains.iter().position(|other| other.name == domain.name).unwrap();
         match domain.method {
-            "CNAME" => {
+            "CNAME" | "dns_cname_token" => {
                 let (name, value) = self.record(domain);
                 format!("CNAME {name} {value}")
             }
@@ -489,7 +493,7 @@ impl FakeOrder {
         let mut shown = self.listed();
         let first = self.domains.first().filter(|_| self.open_proofs());
         let vetting: Vec<Value> = self.domains.iter().filter(|_| self.open_proofs()).map(|domain| {
-            let dns = matches!(domain.method, "CNAME" | "DNS").then(|| self.record(domain));
+            let dns = matches!(domain.method, "CNAME" | "DNS" | "dns_cname_token").then(|| self.record(domain));
             let file = domain.method.starts_with("HTTP").then(|| self.file());
             json!({
                 "domain": domain.name, "dcvMethod": domain.method,
@@ -507,8 +511,9 @@ impl FakeOrder {
         shown["OrderStatus"]["AuthenticationStatuses"] = steps.unwrap_or_default();
         shown["OrderStatus"]["AuthenticationComments"] =
             self.comment.clone().map_or(Value::Null, Value::from);
-        let dns =
-            first.filter(|first| matches!(first.method, "CNAME" | "DNS")).map(|first| self.record(first));
+        let dns = first
+            .filter(|first| matches!(first.method, "CNAME" | "DNS" | "dns_cname_token"))
+            .map(|first| self.record(first));
         let file = first.filter(|first| first.method.starts_with("HTTP")).map(|_| self.file());
         shown["CNAMEAuthName"] = dns.as_ref().map_or(Value::Null, |dns| dns.0.clone().into());
         shown["CNAMEAuthValue"] = dns.map_or(Value::Null, |dns| dns.1.into());

@@ -12,7 +12,10 @@ use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
 use super::{
-    super::fake::{ORDER_SECRET, PASSWORD, TOKEN},
+    super::{
+        Vendor,
+        fake::{ORDER_SECRET, PASSWORD, TOKEN},
+    },
     Desk, proven_by, request,
 };
 
@@ -24,7 +27,7 @@ struct Fixture {
 
 impl Fixture {
     async fn sectigo() -> Self {
-        Self::new("positivemdcwildcard", ChallengeKind::DnsTxt).await
+        Self::new("positivemdcwildcard", ChallengeKind::DnsCname).await
     }
 
     async fn digicert() -> Self {
@@ -41,7 +44,11 @@ impl Fixture {
 
 impl CaFixture for Fixture {
     fn ca(&self) -> Arc<dyn CertificateAuthority> {
-        Arc::new(self.desk.ca())
+        let builder = self.desk.builder();
+        // An account for one vendor knows which records are wanted.
+        let sectigo = !self.product.starts_with("digi_");
+        let builder = if sectigo { builder.vendor(Vendor::Sectigo) } else { builder };
+        Arc::new(builder.build().unwrap())
     }
 
     fn name(&self, label: &str) -> DnsName {
@@ -54,7 +61,7 @@ impl CaFixture for Fixture {
 
     fn request(&self, identifiers: Vec<Identifier>) -> OrderRequest {
         let wildcard = identifiers.iter().any(Identifier::is_wildcard);
-        let kind = if wildcard { ChallengeKind::DnsTxt } else { self.kind };
+        let kind = if wildcard { ChallengeKind::DnsCname } else { self.kind };
         let first_wildcard = identifiers.first().is_some_and(Identifier::is_wildcard);
         // At Sectigo products are for wildcards or not.
         let product = match self.product {
