@@ -52,12 +52,15 @@ impl SslStore {
             Err(refusal) if is_refusal(&refusal) => refusal,
             other => return other,
         };
+        // An order that was paid for is not given up for words that nobody explains.
         if self.api.login.is_token() {
             return Err(refusal.retry_as(Retry::Backoff));
         }
-        match self.listed(operation, |order| order.number().as_ref() == Some(&handle.order)).await? {
-            Some(_) => Err(error(operation, ErrorKind::Unavailable).because(refusal)),
-            None => Err(unknown_order(operation).because(refusal)),
+        match self.listed(operation, |order| order.number().as_ref() == Some(&handle.order)).await {
+            Ok(Some(_)) => Err(error(operation, ErrorKind::Unavailable).because(refusal)),
+            Ok(None) => Err(unknown_order(operation).because(refusal)),
+            Err(refused) if is_refusal(&refused) => Err(refusal.retry_as(Retry::Backoff)),
+            Err(error) => Err(error),
         }
     }
 

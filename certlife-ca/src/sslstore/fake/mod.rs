@@ -7,6 +7,7 @@
 
 mod book;
 mod forms;
+mod order;
 mod shelf;
 
 use std::{
@@ -20,7 +21,7 @@ use certlife_testkit::ca::{Fault, MemoryCa};
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
-pub use self::book::FakeOrder;
+pub use self::order::FakeOrder;
 
 pub const PARTNER: &str = "10000001";
 pub const TOKEN: &str = "INVENTED-AUTH-TOKEN-0001";
@@ -33,6 +34,7 @@ pub struct FakeStore {
     world: Arc<Mutex<World>>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that a test throws")]
 pub struct World {
     clock: Arc<dyn Clock>,
     issuer: MemoryCa,
@@ -241,7 +243,7 @@ impl World {
             })),
             "product/query" if partner => Ok(shelf::listed(&self.products, body)),
             "digicert/organizationlist" if partner => Ok(json!({ "OrganizationList": self.organizations })),
-            "order/approverlist" => self.approvers(body),
+            "order/approverlist" => Self::approvers(body),
             "order/neworder" => self.new_order(body, caller),
             "order/reissue" => self.reissue(body, caller),
             "order/query" if partner => Ok(self.query(body)),
@@ -285,7 +287,7 @@ impl World {
             Some(number) => *number == order.number.as_str(),
             None => body["CustomOrderID"] == order.reference.as_str(),
         };
-        let found = self.orders.iter().filter(named).next_back();
+        let found = self.orders.iter().rfind(named);
         let found = found.filter(|order| match caller {
             Caller::Partner => true,
             Caller::Token(number) => order.number == *number,

@@ -3,7 +3,7 @@
 mod answers;
 mod checks;
 mod conformance;
-mod desk;
+mod ends;
 mod listing;
 mod orders;
 mod proofs;
@@ -18,7 +18,7 @@ use certlife_core::{
     },
     challenge::{AuthorizationStatus, ChallengeId, ChallengeKind, Proof},
 };
-use certlife_testkit::clock::LeapClock;
+use certlife_testkit::{ca::Fault, clock::LeapClock};
 use serde_json::Value;
 
 use super::{
@@ -109,6 +109,11 @@ impl Desk {
     }
 }
 
+/// The next call of this path has its effect, and its answer is lost.
+fn lose(desk: &Desk, path: &str) {
+    desk.fake.world().faults.push((path.to_owned(), Fault::LoseAnswer));
+}
+
 fn request(product: &str, names: &[&str]) -> OrderRequest {
     OrderRequest {
         purpose: Purpose::New,
@@ -157,9 +162,8 @@ fn order_ref(intent: &OrderIntent, snapshot: &OrderSnapshot) -> OrderRef {
     serde_json::from_str(&text.unwrap()).unwrap()
 }
 
-fn issued_ref(snapshot: &OrderSnapshot) -> Box<IssuedRef> {
-    let chain = snapshot.certificate.clone().unwrap();
-    Box::new(IssuedRef { handle: Some(snapshot.handle.clone()), chain })
+fn issued_ref(snapshot: &OrderSnapshot) -> IssuedRef {
+    IssuedRef { handle: Some(snapshot.handle.clone()), chain: snapshot.certificate.clone().unwrap() }
 }
 
 fn name(text: &str) -> Identifier {
