@@ -63,10 +63,10 @@
 //! settings; where a host keeps them is its own affair.
 //!
 //! ```
-//! # use certlife::{BuildContext, EngineBuilder, InputError, prelude::*};
+//! # use certlife::{EngineBuilder, InputError, prelude::*};
 //! # fn stored(builder: EngineBuilder) -> Result<EngineBuilder, InputError> {
 //! let name: AccountName = "hand".parse()?;
-//! let context = BuildContext { vault: builder.vault(name.clone()), clock: builder.clock_handle() };
+//! let context = builder.context(name.clone());
 //! let provider = certlife::registry().dns("manual", serde_json::json!({}), &context)?;
 //! # Ok(
 //! builder.dns(name, provider, DnsOptions::default())
@@ -96,7 +96,7 @@
 //! handshake with each address in [`TargetOptions::served_at`](engine::TargetOptions::served_at), or by asking the
 //! target what it holds, and is rolled back if the target does not confirm it. A failed deployment never orders again.
 //! Targets are compared with what they should have once a day. A target in the host's own memory forgets
-//! everything with the process: call [`check_target`](engine::Principal::check_target) after a restart.
+//! everything with the process, and gets it again when the engine starts.
 //!
 //! # Events and explanations
 //!
