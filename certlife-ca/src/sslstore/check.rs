@@ -37,6 +37,7 @@ pub(super) fn check(
     options.check(vendor)?;
     check_common_name(request)?;
     check_proofs(request, vendor)?;
+    check_reserved(request, &options, vendor)?;
     check_term(request, ca.term_months)?;
     let parties = Parties::of(ca, request, &options)?;
     for (field, person) in [("administrator", &parties.administrator), ("technical", &parties.technical)] {
@@ -127,6 +128,27 @@ fn check_proofs(request: &OrderRequest, vendor: Vendor) -> Result<(), InputError
         return Err(refused("challenges", approvers[1], "DigiCert asks one approver for the whole order"));
     }
     Ok(())
+}
+
+/// Names can be paid for beyond those of the order, not less.
+fn check_reserved(request: &OrderRequest, options: &OrderOptions, vendor: Vendor) -> Result<(), InputError> {
+    let (plain, wildcards) = paid_names(&sans(&request.identifiers, options.auto_www), vendor);
+    for (field, own, needed) in [
+        ("reserved_sans", options.reserved_sans, plain),
+        ("reserved_wildcard_sans", options.reserved_wildcard_sans, wildcards),
+    ] {
+        if let Some(own) = own.filter(|own| usize::try_from(*own).is_ok_and(|own| own < needed)) {
+            return Err(option_refused_because(field, &own.to_string(), format!("the order has {needed}")));
+        }
+    }
+    Ok(())
+}
+
+/// How many names are paid for as such and as wildcards: DigiCert's flex products count them apart.
+pub(super) fn paid_names(listed: &[&Identifier], vendor: Vendor) -> (usize, usize) {
+    let wildcards = listed.iter().filter(|name| name.is_wildcard()).count();
+    let apart = if vendor == Vendor::DigiCert { wildcards } else { 0 };
+    (listed.len() - apart, apart)
 }
 
 fn check_organization(

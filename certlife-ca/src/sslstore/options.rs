@@ -212,7 +212,7 @@ macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {$(
         $(#[$doc])*
         #[must_use]
-        pub fn $name(mut self, $name: impl Into<$type>) -> Self {
+        pub fn $name(mut self, $name: $type) -> Self {
             self.$name = Some($name.into());
             self
         }
@@ -235,7 +235,7 @@ impl OrderOptions {
         /// States the software of the servers. Defaults to `Other`.
         web_server: WebServer,
         /// Has this address confirm where a proof names nobody. Defaults to the first that the CA lists.
-        approver_email: String,
+        approver_email: impl Into<String>,
         /// Publishes records of this type where the CA does not say it. Defaults to the vendor's usual one.
         record_type: RecordType,
         /// Names the organization. Defaults to that of the settings.
@@ -253,9 +253,9 @@ impl OrderOptions {
         /// Says whether the certificate is published in logs. Defaults to the vendor's choice.
         log_certificate: bool,
         /// Chooses the language of messages. Defaults to `EN`.
-        email_language: String,
+        email_language: impl Into<String>,
         /// Leaves a note for the staff. Defaults to none.
-        special_instructions: String,
+        special_instructions: impl Into<String>,
     }
 
     /// Has files fetched over HTTPS rather than HTTP. Defaults to no.

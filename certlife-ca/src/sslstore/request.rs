@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     SslStore,
-    check::{product_code, refused, sans, wanted_months},
+    check::{paid_names, product_code, refused, sans, wanted_months},
     options::{OrderOptions, SignatureHash, Vendor},
     order::Method,
     party::{Address, OrganizationDetails, Person},
@@ -269,9 +269,7 @@ impl NewOrder {
         let parties = Parties::of(ca, request, &options)?;
         let organization_id = request.organization.as_ref().and_then(|id| id.parse().ok());
         let listed = sans(&request.identifiers, options.auto_www);
-        let wildcards = listed.iter().filter(|name| name.is_wildcard()).count();
-        // Flex products count wildcards apart; the others have one number for all.
-        let apart = if vendor == Vendor::Sectigo { 0 } else { wildcards };
+        let (plain, wildcards) = paid_names(&listed, vendor);
         let paid =
             |own: Option<u32>, usual: usize| own.and_then(|own| usize::try_from(own).ok()).unwrap_or(usual);
         Ok(Self {
@@ -280,8 +278,9 @@ impl NewOrder {
             months: wanted_months(request, ca.term_months).unwrap_or(ca.term_months),
             servers: options.server_count.unwrap_or(1),
             domain: request.identifiers.first().map(ToString::to_string).unwrap_or_default(),
-            sans: paid(options.reserved_sans, listed.len() - apart),
-            wildcard_sans: (vendor != Vendor::Sectigo).then(|| paid(options.reserved_wildcard_sans, apart)),
+            sans: paid(options.reserved_sans, plain),
+            wildcard_sans: (vendor == Vendor::DigiCert)
+                .then(|| paid(options.reserved_wildcard_sans, wildcards)),
             auto_www: options.auto_www,
             competitive_upgrade: false,
             renewal: related.is_some(),

@@ -124,6 +124,20 @@ async fn each_request_that_breaks_a_rule_is_named() {
             ),
             "allows 5",
         ),
+        (
+            with(
+                json!({ "reserved_sans": 1 }),
+                request("positivemdcssl", &["a.example", "b.example", "c.example"]),
+            ),
+            "options.reserved_sans",
+        ),
+        (
+            with(
+                json!({ "reserved_wildcard_sans": 0 }),
+                request("digi_ssl_dv_geotrust_flex", &["a.example", "*.b.example"]),
+            ),
+            "options.reserved_wildcard_sans",
+        ),
         (request("positivessl", &["*.example.org"]), "holds no wildcards"),
         (request("digi_securesite_ev_flex", &["*.example.org"]), "holds no wildcards"),
         (request("positivesslwildcard", &["example.org"]), "is for wildcards"),
@@ -176,8 +190,6 @@ async fn each_request_that_breaks_a_rule_is_named() {
 }
 
 fn issued_chain() -> certlife_core::Chain {
-    let key = certlife_core::PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
-    let _ = key;
     let signed = rcgen::generate_simple_self_signed(vec!["shop.example.org".to_owned()]).unwrap();
     certlife_core::Chain::from_ders([signed.cert.der().to_vec()]).unwrap()
 }

@@ -41,11 +41,11 @@ async fn everything_that_an_order_says_is_sent() {
     };
     let options = OrderOptions::new()
         .vendor(Vendor::Sectigo)
-        .server_count(3_u32)
+        .server_count(3)
         .web_server(WebServer::Iis)
         .organization(organization)
         .technical(Person { email: "tech@example.org".into(), ..Person::default() })
-        .reserved_sans(5_u32)
+        .reserved_sans(5)
         .log_certificate(true)
         .email_language("sv")
         .special_instructions("as last year");
@@ -125,6 +125,16 @@ async fn a_lost_answer_to_an_order_is_never_repeated_and_the_order_is_found() {
     assert_eq!(desk.calls(), ["order/status"]);
     assert_eq!(desk.finish(&intent, *found).await.stage, Stage::Issued);
     assert_eq!(desk.fake.world().ledger.len(), 1);
+}
+
+#[tokio::test]
+async fn an_order_is_waited_for_longer_than_an_answer() {
+    let desk = Desk::start().await;
+    let mut http = certlife_core::http::Settings::default();
+    http.bundled_roots = certlife_core::http::BundledRoots::Always;
+    http.request_timeout_seconds = std::num::NonZeroU32::new(1);
+    desk.fake.world().faults.push(("order/neworder".into(), Fault::Slow(Duration::from_millis(1_200))));
+    desk.builder().http(http).build().unwrap().place(&simple()).await.unwrap();
 }
 
 #[tokio::test]
@@ -281,6 +291,9 @@ async fn a_lost_reissue_is_found_by_what_it_left_behind() {
         assert_eq!(desk.ca().find(&other).await.unwrap(), Found::CannotTell, "{product}");
         let reissued = desk.finish(&next, *found).await;
         assert_eq!(reissued.stage, Stage::Issued);
+        // Nor is its certificate.
+        let seen = desk.ca().poll(&order_ref(&other, &reissued)).await.unwrap();
+        assert_eq!((seen.stage, seen.certificate), (Stage::Processing, None));
         // Found by its key, too, once it is through.
         assert!(matches!(desk.ca().find(&next).await.unwrap(), Found::Order(_)), "{product}");
         assert_eq!(desk.ca().find(&other).await.unwrap(), Found::CannotTell);
