@@ -107,8 +107,8 @@ impl SslStore {
         match order.standing() {
             Standing::Over(stage) => snapshot.stage = stage,
             Standing::Unconfigured | Standing::Unknown => snapshot.ask_again = Some(DAILY),
-            Standing::Reissuing if !reissue => self.deliver(&mut snapshot, handle, intent).await?,
-            Standing::Issued => self.deliver(&mut snapshot, handle, intent).await?,
+            Standing::Reissuing if !reissue => self.deliver(&mut snapshot, order, handle, intent).await?,
+            Standing::Issued => self.deliver(&mut snapshot, order, handle, intent).await?,
             Standing::Open | Standing::Reissuing => open(&mut snapshot, operation, order, handle, intent)?,
         }
         Ok(snapshot)
@@ -117,6 +117,7 @@ impl SslStore {
     async fn deliver(
         &self,
         snapshot: &mut OrderSnapshot,
+        order: &Order,
         handle: &Handle,
         intent: Option<&OrderIntent>,
     ) -> Result<()> {
@@ -131,6 +132,7 @@ impl SslStore {
                 })?;
                 let over = self.clock.now() > info.not_after;
                 snapshot.stage = if over { Stage::Expired } else { Stage::Issued };
+                snapshot.term_ends = order.ends().filter(|end| *end > info.not_after);
                 if intent.is_none() && !info.identifiers.is_empty() {
                     snapshot.identifiers = info.identifiers.into_iter().collect();
                 }

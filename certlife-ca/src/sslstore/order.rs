@@ -233,6 +233,11 @@ impl Order {
         self.object.moment("PurchaseDate")
     }
 
+    /// The end of what was paid for, which may be later than that of the certificate.
+    pub(super) fn ends(&self) -> Option<Timestamp> {
+        self.object.moment("OrderExpiryDate")
+    }
+
     /// Whether people look at documents besides the domains, which takes days.
     pub(super) fn is_vetted(&self) -> bool {
         !self.status.objects("AuthenticationStatuses").is_empty()
@@ -284,8 +289,8 @@ impl Order {
             .into_iter()
             .filter_map(|(name, member)| Some((name.to_owned(), self.object.words(member)?)))
             .collect();
-        for (name, member) in [("purchased", "PurchaseDate"), ("order_ends", "OrderExpiryDate")] {
-            let moment = self.object.moment(member).map(|moment| moment.to_string().into());
+        for (name, moment) in [("purchased", self.purchased()), ("order_ends", self.ends())] {
+            let moment = moment.map(|moment| moment.to_string().into());
             details.extend(moment.map(|moment| (name.to_owned(), moment)));
         }
         details

@@ -1,5 +1,7 @@
 //! One order: what it shows, and how it ends.
 
+use std::time::Duration;
+
 use certlife_core::{Chain, Csr, Timestamp};
 use serde_json::{Value, json};
 
@@ -154,6 +156,11 @@ impl FakeOrder {
         }
     }
 
+    /// The end of what was paid for.
+    pub fn ends(&self) -> Timestamp {
+        self.purchased + Duration::from_hours(24 * 365 / 12 * u64::try_from(self.months).unwrap())
+    }
+
     fn open_proofs(&self) -> bool {
         self.major == "Pending" || self.minor == "PENDING_REISSUE"
     }
@@ -209,7 +216,7 @@ impl FakeOrder {
                 "MinorStatus": self.minor, "OrderNotes": null,
             },
             "PurchaseDate": "1/1/1900 12:00:00 AM", "PurchaseDateInUTC": date(Some(self.purchased)),
-            "OrderExpiryDateInUTC": date(None),
+            "OrderExpiryDateInUTC": date(info.as_ref().map(|_| self.ends())),
             "CertificateEndDateInUTC": date(info.as_ref().map(|info| info.not_after)),
             "SerialNumber": info.as_ref().map(|info| info.serial.clone()),
             "CommonName": self.names.first().cloned().unwrap_or_else(|| "Positive SSL of the shop".into()),

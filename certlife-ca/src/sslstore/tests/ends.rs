@@ -127,6 +127,23 @@ async fn secrets_of_orders_go_nowhere() {
 }
 
 #[tokio::test]
+async fn the_term_is_told_where_it_outlasts_the_certificate() {
+    let desk = Desk::start().await;
+    let issued = desk.obtain(&simple()).await;
+    let not_after = issued.certificate.as_ref().unwrap().info().unwrap().not_after;
+    let end = desk.fake.world().orders[0].ends();
+    assert!(end > not_after);
+    assert_eq!(issued.term_ends.map(certlife_core::Timestamp::unix_seconds), Some(end.unix_seconds()));
+    desk.fake.world().orders[0].months = 6;
+    let order = OrderRef { intent: None, handle: issued.handle };
+    assert_eq!(
+        desk.ca().poll(&order).await.unwrap().term_ends,
+        None,
+        "the certificate is all that was paid for"
+    );
+}
+
+#[tokio::test]
 async fn a_vetted_order_waits_for_people_and_is_asked_after_rarely() {
     let desk = Desk::start().await;
     let ov = intent(request("sectigomdc", &["a.example.org"]));
