@@ -30,9 +30,11 @@ pub(super) fn term(months: u32) -> Duration {
 
 /// The months of a term; none if it is no number of months within three days.
 pub(super) fn months(term: Duration) -> Option<u32> {
-    let days = u32::try_from(term.as_secs() / DAY.as_secs()).ok()?;
+    let days = term.as_secs() / DAY.as_secs();
+    // The longest term is that of the settings.
     let months = (days.checked_mul(12)? + 182) / 365;
-    (months > 0 && days.abs_diff(months * 365 / 12) <= 3).then_some(months)
+    let fits = (1..=120).contains(&months) && days.abs_diff(months * 365 / 12) <= 3;
+    u32::try_from(months).ok().filter(|_| fits)
 }
 
 /// A product that certifies TLS servers; none for signing, scanning and mail.
@@ -167,6 +169,8 @@ mod tests {
             assert_eq!(months(DAY * days), expected, "{days} days");
         }
         assert!((1..=120).all(|count| months(term(count)) == Some(count)));
-        assert_eq!(months(Duration::MAX), None);
+        for days in [357_913_941, 357_913_942, u64::MAX / 86_400] {
+            assert_eq!(months(Duration::from_secs(days * 86_400)), None);
+        }
     }
 }
