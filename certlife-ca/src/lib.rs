@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `acme` | `acme` | Let's Encrypt and any RFC 8555 server |
 //! | `private` | `private` | an embedded authority: root, intermediate, CRL |
+//! | `sectigo` | `sectigo` | Sectigo Certificate Manager |
 //!
 //! Each keeps the contract of [`CertificateAuthority`](certlife_core::CertificateAuthority) and runs the same
 //! conformance suite.
@@ -15,10 +16,13 @@ pub mod acme;
 #[cfg(feature = "private")]
 #[cfg_attr(docsrs, doc(cfg(feature = "private")))]
 pub mod private;
+#[cfg(feature = "sectigo")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sectigo")))]
+pub mod sectigo;
 
 /// Registers every authority that is built in, under its name.
 #[cfg_attr(
-    not(any(feature = "acme", feature = "private")),
+    not(any(feature = "acme", feature = "private", feature = "sectigo")),
     expect(unused_variables, reason = "without vendors there is nothing to add")
 )]
 pub fn register(registry: &mut certlife_core::Registry) {
@@ -26,4 +30,6 @@ pub fn register(registry: &mut certlife_core::Registry) {
     acme::register(registry);
     #[cfg(feature = "private")]
     private::register(registry);
+    #[cfg(feature = "sectigo")]
+    sectigo::register(registry);
 }
