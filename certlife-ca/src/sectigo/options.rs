@@ -78,6 +78,9 @@ impl OrderOptions {
         if value.is_null() {
             return Ok(Self::default());
         }
+        if !value.is_object() {
+            return Err(bad("options", &value.to_string(), "an object, as the schema describes it"));
+        }
         Self::deserialize(value).map_err(|error| bad("options", &value.to_string(), error.to_string()))
     }
 

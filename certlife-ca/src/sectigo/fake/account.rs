@@ -33,7 +33,7 @@ pub(super) fn profile(id: u64) -> Option<Terms> {
 }
 
 impl World {
-    pub(super) fn types(&self, query: &BTreeMap<String, String>) -> Outcome {
+    pub(super) fn types(query: &BTreeMap<String, String>) -> Outcome {
         only(query, &["organizationId"]);
         if let Some(id) = query.get("organizationId")
             && !is_organization(id.parse().unwrap())
@@ -85,11 +85,11 @@ impl World {
         }
     }
 
-    pub(super) fn list_domains(&self, query: &BTreeMap<String, String>) -> Outcome {
+    pub(super) fn list_domains(&self, query: &BTreeMap<String, String>) -> Answer {
         only(query, &["size", "position", "name", "state", "status", "orgId"]);
         let lines = self.domains.keys().enumerate().map(|(id, name)| json!({ "id": id + 1, "name": name }));
         let wildcard = json!({ "id": 9_999, "name": format!("*.{DOMAIN}") });
-        Ok(page(lines.chain([wildcard]).collect(), query))
+        page(lines.chain([wildcard]).collect(), query)
     }
 }
 

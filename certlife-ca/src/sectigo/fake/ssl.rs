@@ -1,9 +1,8 @@
 //! SSL records: request, order and certificate at once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use certlife_core::{Chain, Csr, Identifier, KeyAlgorithm};
-use certlife_testkit::ca::Template;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -13,12 +12,9 @@ use super::{
     done, fault, ok, only, page, raw, refusal,
 };
 
-const DAY: Duration = Duration::from_hours(24);
-
 /// What was ordered, and whether it costs money.
 #[derive(Debug, Clone)]
 pub(crate) struct LedgerLine {
-    pub(crate) id: u64,
     pub(crate) csr: String,
     pub(crate) paid: bool,
 }
@@ -40,7 +36,7 @@ pub(crate) struct Record {
     pub(crate) serial: Option<String>,
     pub(crate) chain: Option<Chain>,
     pub(crate) dcv_mode: Option<String>,
-    polls: u32,
+    pub(crate) polls: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -120,11 +116,11 @@ impl World {
         if !terms.days.contains(&body.term) {
             return Err(refusal(-36, &format!("Term {} is not available for this profile", body.term)));
         }
-        let csr = self.request(&body.csr, terms.keys)?;
+        let csr = request(&body.csr, terms.keys)?;
         let common_name = common_name(&csr);
         let names =
             names(common_name.as_deref(), body.subj_alt_names.as_deref().unwrap_or_default().split(','))?;
-        self.check_notes(body.comments.as_deref(), body.external_requester.as_deref(), &body.custom_fields)?;
+        check_notes(body.comments.as_deref(), body.external_requester.as_deref(), &body.custom_fields)?;
         if self.mandatory_field && !body.custom_fields.iter().any(|field| field.name == FIELD) {
             return Err(refusal(-62, "A mandatory custom field is missing"));
         }
@@ -156,7 +152,7 @@ impl World {
         if old.status != "Issued" && old.status != "Expired" {
             return Err(refusal(-123, "The certificate to renew is invalid"));
         }
-        self.request(&body.csr, profile(old.profile).unwrap().keys)?;
+        request(&body.csr, profile(old.profile).unwrap().keys)?;
         self.check_domains(&old.names, body.dcv_mode.as_deref(), body.dcv_email.as_deref())?;
         self.record(id)?.renewed = true;
         let record = Record {
@@ -181,7 +177,7 @@ impl World {
             return Err(refusal(-130, "The record is not in the issued state"));
         }
         length("reason", &body.reason, 1..=512)?;
-        self.request(&body.csr, profile(old.profile).unwrap().keys)?;
+        request(&body.csr, profile(old.profile).unwrap().keys)?;
         if let Some(name) = &body.common_name {
             length("commonName", name, 1..=64)?;
         }
@@ -189,7 +185,7 @@ impl World {
         let names = names(body.common_name.as_deref(), sent)?;
         self.check_domains(&names, body.dcv_mode.as_deref(), body.dcv_email.as_deref())?;
         let (polls, csr) = (self.polls, body.csr);
-        self.ledger.push(LedgerLine { id, csr: csr.clone(), paid: false });
+        self.ledger.push(LedgerLine { csr: csr.clone(), paid: false });
         let record = self.record(id)?;
         *record = Record { csr, names, status: "Applied".to_owned(), polls, dcv_mode: body.dcv_mode, ..old };
         Ok(done(204))
@@ -197,7 +193,7 @@ impl World {
 
     pub(super) fn update(&mut self, body: Update) -> Outcome {
         let fields = body.custom_fields.as_deref().unwrap_or_default();
-        self.check_notes(body.comments.as_deref(), body.external_requester.as_deref(), fields)?;
+        check_notes(body.comments.as_deref(), body.external_requester.as_deref(), fields)?;
         let record = self.record(body.ssl_id)?;
         record.comments = body.comments.or(record.comments.take());
         record.external_requester = body.external_requester.or(record.external_requester.take());
@@ -213,7 +209,7 @@ impl World {
         Ok(ok(self.shown(id)))
     }
 
-    pub(super) fn list(&self, query: &BTreeMap<String, String>) -> Outcome {
+    pub(super) fn list(&self, query: &BTreeMap<String, String>) -> Answer {
         only(query, &["size", "position", "commonName", "orgId", "sslTypeId", "serialNumber", "status"]);
         let wanted =
             |name: &str, value: Option<&str>| query.get(name).is_none_or(|told| Some(&**told) == value);
@@ -234,7 +230,7 @@ impl World {
             }
             line
         });
-        Ok(page(lines.collect(), query))
+        page(lines.collect(), query)
     }
 
     pub(super) fn collect(&mut self, id: u64, query: &BTreeMap<String, String>) -> Outcome {
@@ -318,44 +314,8 @@ impl World {
     fn book(&mut self, record: Record) -> u64 {
         let csr = record.csr.clone();
         let id = self.insert(record);
-        self.ledger.push(LedgerLine { id, csr, paid: true });
+        self.ledger.push(LedgerLine { csr, paid: true });
         id
-    }
-
-    fn request(&self, pem: &str, keys: &[&str]) -> Result<Csr, Refused> {
-        if pem.len() > 32_767 {
-            return Err(refusal(-1601, "csr has an invalid value"));
-        }
-        let csr = Csr::from_pem(pem).map_err(|_| refusal(-10, "The CSR cannot be decoded"))?;
-        let kind = match csr.key_algorithm() {
-            Some(KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521) => "ec",
-            Some(algorithm) if algorithm.is_rsa() => "rsa",
-            _ => return Err(refusal(-11, "The algorithm of the CSR is not supported")),
-        };
-        if keys.contains(&kind) { Ok(csr) } else { Err(refusal(-78, "The public key is not supported")) }
-    }
-
-    fn check_notes(
-        &self,
-        comments: Option<&str>,
-        requester: Option<&str>,
-        fields: &[Field],
-    ) -> Result<(), Refused> {
-        length("comments", comments.unwrap_or_default(), 0..=1_024)?;
-        length("externalRequester", requester.unwrap_or_default(), 0..=512)?;
-        for address in requester.into_iter().flat_map(|list| list.split(',')) {
-            if !address.contains('@') {
-                return Err(refusal(-1601, "externalRequester has an invalid value"));
-            }
-        }
-        for field in fields {
-            length("customFields", &field.name, 1..=256)?;
-            length("customFields", &field.value, 0..=256)?;
-            if ![FIELD, "Reference"].contains(&field.name.as_str()) {
-                return Err(refusal(-135, "Custom field not found"));
-            }
-        }
-        Ok(())
     }
 
     fn check_domains(
@@ -388,160 +348,37 @@ impl World {
         }
         Ok(())
     }
-
-    /// What happens at the CA between two looks.
-    fn advance(&mut self, id: u64) {
-        let record = &self.records[&id];
-        match record.status.as_str() {
-            "Approved" => {
-                self.records.get_mut(&id).unwrap().status = "Applied".to_owned();
-                return;
-            }
-            "Applied" => {}
-            _ => return,
-        }
-        if record.names.iter().any(|name| self.disproven.contains(&name.to_string())) {
-            self.records.get_mut(&id).unwrap().status = "Rejected".to_owned();
-            return;
-        }
-        if !self.prevalidation && !wanted(id, record).iter().all(|one| self.is_proven(one)) {
-            return;
-        }
-        let record = self.records.get_mut(&id).unwrap();
-        if record.polls > 0 {
-            record.polls -= 1;
-            return;
-        }
-        self.issue(id);
-    }
-
-    /// Issues now, whatever is missing.
-    pub(crate) fn issue(&mut self, id: u64) {
-        self.next_serial += 1;
-        let mut serial = [0x5c; 16];
-        serial[8..].copy_from_slice(&(self.next_serial << 8).to_be_bytes());
-        let now = self.clock.now();
-        let record = self.records.get_mut(&id).unwrap();
-        let csr = Csr::from_pem(&record.csr).unwrap();
-        let term = DAY * u32::try_from(record.term).unwrap();
-        let template = Template {
-            csr: &csr,
-            identifiers: &record.names,
-            serial,
-            not_before: now - DAY,
-            not_after: now + term,
-        };
-        record.chain = Some(self.issuer.issue(&template).unwrap());
-        record.serial = Some(serial.map(|byte| format!("{byte:02X}")).join(":"));
-        record.status = "Issued".to_owned();
-        self.issued.push(record.csr.clone());
-    }
-
-    fn is_proven(&self, wanted: &Wanted) -> bool {
-        self.proofs.contains(&(wanted.mode.clone(), wanted.place.clone(), wanted.value.clone()))
-    }
-
-    fn shown_dcv(&self, id: u64) -> Value {
-        let record = &self.records[&id];
-        let wanted = wanted(id, record);
-        let log: Vec<Value> = wanted
-            .iter()
-            .map(|one| {
-                let status = if self.is_proven(one) { "Validated" } else { "Awaiting Validation" };
-                json!({ "dcvStatus": status, "domainName": one.domain, "lastCheck": "2026-01-01 10:00:00" })
-            })
-            .collect();
-        let error = if record.status == "Rejected" {
-            json!({ "code": -107, "description": "the proof for the domain was wrong" })
-        } else {
-            json!({ "code": null, "description": null })
-        };
-        let instructions: Vec<Value> = wanted.iter().map(Wanted::shown).collect();
-        json!({ "dcvLog": { "error": error, "log": log }, "instructions": instructions })
-    }
-
-    fn shown(&self, id: u64) -> Value {
-        let record = &self.records[&id];
-        let names: Vec<String> = record.names.iter().map(ToString::to_string).collect();
-        let fields: Vec<Value> = record
-            .custom_fields
-            .iter()
-            .map(|field| json!({ "name": field.name, "value": field.value }))
-            .collect();
-        let mut shown = json!({
-            "commonName": record.common_name, "sslId": id, "id": id, "orgId": record.org_id,
-            "status": record.status, "backendCertId": "2093847561", "vendor": "Sectigo Limited",
-            "certType": { "id": record.profile, "name": "OV Multi-Domain", "terms": [199, 90] },
-            "term": record.term, "requester": "pki-bot@acme.test", "requestedVia": "Web API",
-            "requested": record.requested, "approved": "", "renewed": record.renewed, "keySize": 0,
-            "subjectAlternativeNames": names, "customFields": fields, "suspendNotifications": false,
-            "certificateDetails": {}, "autoRenewDetails": { "state": "Not scheduled" },
-        });
-        for (member, value) in [
-            ("comments", &record.comments),
-            ("externalRequester", &record.external_requester),
-            ("serialNumber", &record.serial),
-        ] {
-            if let Some(value) = value {
-                shown[member] = json!(value);
-            }
-        }
-        shown
-    }
-
-    /// The day as details tell it.
-    fn today(&self) -> String {
-        let text = self.clock.now().to_string();
-        format!("{}/{}/{}", &text[5..7], &text[8..10], &text[..4])
-    }
 }
 
-/// What an order wants for one of its domains.
-struct Wanted {
-    domain: String,
-    mode: String,
-    place: String,
-    value: String,
-}
-
-impl Wanted {
-    fn shown(&self) -> Value {
-        let Self { domain, mode, place, value } = self;
-        let mut shown = json!({ "domainName": domain, "dcvMode": mode });
-        let more = match mode.as_str() {
-            "HTTP" => json!({ "url": place, "file": value }),
-            "EMAIL" => json!({ "dcvEmail": place }),
-            "CNAME" => json!({ "host": format!("{place}."), "point": format!("{value}.") }),
-            _ => json!({ "host": format!("{place}."), "point": value }),
-        };
-        super::dcv::extend(&mut shown, more);
-        shown
+fn request(pem: &str, keys: &[&str]) -> Result<Csr, Refused> {
+    if pem.len() > 32_767 {
+        return Err(refusal(-1601, "csr has an invalid value"));
     }
-}
-
-fn wanted(id: u64, record: &Record) -> Vec<Wanted> {
-    let mut domains: Vec<String> = Vec::new();
-    for name in &record.names {
-        let domain = name.base_name().map_or_else(|| name.to_string(), ToString::to_string);
-        if !domains.contains(&domain) {
-            domains.push(domain);
-        }
-    }
-    let one = |domain: String| {
-        let is_address = domain.parse::<std::net::IpAddr>().is_ok();
-        let mode = if is_address { "HTTP" } else { record.dcv_mode.as_deref().unwrap_or("CNAME") };
-        let (place, value) = match mode {
-            "HTTP" => (
-                format!("http://{domain}/.well-known/pki-validation/H{id}.txt"),
-                format!("hash{id}\nsectigo.com"),
-            ),
-            "EMAIL" => (format!("admin@{domain}"), String::new()),
-            "TXT" => (format!("_pki-validation.{domain}"), format!("token-{id}")),
-            _ => (format!("_h{id}.{domain}"), format!("p{id}.sectigo.com")),
-        };
-        Wanted { domain, mode: mode.to_owned(), place, value }
+    let csr = Csr::from_pem(pem).map_err(|_| refusal(-10, "The CSR cannot be decoded"))?;
+    let kind = match csr.key_algorithm() {
+        Some(KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521) => "ec",
+        Some(algorithm) if algorithm.is_rsa() => "rsa",
+        _ => return Err(refusal(-11, "The algorithm of the CSR is not supported")),
     };
-    domains.into_iter().map(one).collect()
+    if keys.contains(&kind) { Ok(csr) } else { Err(refusal(-78, "The public key is not supported")) }
+}
+
+fn check_notes(comments: Option<&str>, requester: Option<&str>, fields: &[Field]) -> Result<(), Refused> {
+    length("comments", comments.unwrap_or_default(), 0..=1_024)?;
+    length("externalRequester", requester.unwrap_or_default(), 0..=512)?;
+    for address in requester.into_iter().flat_map(|list| list.split(',')) {
+        if !address.contains('@') {
+            return Err(refusal(-1601, "externalRequester has an invalid value"));
+        }
+    }
+    for field in fields {
+        length("customFields", &field.name, 1..=256)?;
+        length("customFields", &field.value, 0..=256)?;
+        if ![FIELD, "Reference"].contains(&field.name.as_str()) {
+            return Err(refusal(-135, "Custom field not found"));
+        }
+    }
+    Ok(())
 }
 
 fn common_name(csr: &Csr) -> Option<String> {

@@ -13,7 +13,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use certlife_core::{
     CertificateAuthority, Clock, CsrTemplate, DnsName, Identifier, KeyAlgorithm, Operation, PrivateKey,
     Timestamp,
-    ca::{OrderHandle, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Purpose, Stage},
+    ca::{IssuedRef, OrderHandle, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Purpose, Stage},
     challenge::{ChallengeKind, ChallengeResponse},
 };
 use certlife_testkit::{
@@ -125,6 +125,11 @@ fn intent(request: OrderRequest) -> OrderIntent {
 
 fn order(intent: &OrderIntent, snapshot: &OrderSnapshot) -> OrderRef {
     OrderRef { intent: Some(intent.clone()), handle: snapshot.handle.clone() }
+}
+
+/// What the engine knows of an issued order.
+fn of(snapshot: &OrderSnapshot) -> IssuedRef {
+    IssuedRef { handle: Some(snapshot.handle.clone()), chain: snapshot.certificate.clone().unwrap() }
 }
 
 fn ssl_id(snapshot: &OrderSnapshot) -> u64 {
