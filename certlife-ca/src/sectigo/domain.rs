@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use certlife_core::{
-    CertificateAuthority as _, Error, ErrorKind, Identifier, Operation, Result, Retry, VendorText,
+    CertificateAuthority as _, Error, ErrorKind, Identifier, Operation, Result, Retry,
     ca::DomainValidation,
     challenge::{
         Authorization, AuthorizationStatus, Challenge, ChallengeId, ChallengeKind, ChallengeResponse, Proof,
@@ -72,15 +72,23 @@ impl Sectigo {
                 if proof::is_valid(looked.status.as_ref()) {
                     return Ok(valid(domain, &looked));
                 }
-                wish.pending(&state, state.validation_email.as_deref(), words(&looked))
+                if state.shows_nothing() {
+                    return Ok(pending(domain, Vec::new()));
+                }
+                wish.pending(&state, state.validation_email.as_deref())
             }
             // A message is not started for anybody; who gets it is said when it is submitted.
             Progress::Started if same && !is_told_by_submitting(proof.kind) => {
+                // The status need not tell what is to be published; starting does.
+                let told = if state.shows_nothing() {
+                    self.api.dcv_start(VALIDATE, wish.mode, &name).await?
+                } else {
+                    state
+                };
+                let published = wish.pending(&told, None)?;
                 let submitted = self.api.dcv_submit(wish.mode, &name, None).await?;
-                if proof::is_valid(submitted.status.as_ref()) {
-                    return Ok(valid(domain, &submitted));
-                }
-                wish.pending(&state, None, words(&submitted))
+                let is_there = proof::is_valid(submitted.status.as_ref());
+                Ok(if is_there { valid(domain, &submitted) } else { published })
             }
             Progress::Idle => self.begin(&wish, proof).await,
             Progress::Started | Progress::Submitted | Progress::Rejected => {
@@ -94,7 +102,7 @@ impl Sectigo {
         match wish.kind {
             ChallengeKind::DnsTxt => {
                 let submitted = self.api.dcv_submit(wish.mode, wish.name, None).await?;
-                wish.pending(&submitted, None, None)
+                wish.pending(&submitted, None)
             }
             ChallengeKind::Email => {
                 let offered = self.offered(VALIDATE, wish.name).await?;
@@ -108,11 +116,11 @@ impl Sectigo {
                     return Err(Error::input(VALIDATE, bad("approver", wanted, rule)));
                 };
                 let submitted = self.api.dcv_submit(wish.mode, wish.name, Some(chosen)).await?;
-                wish.pending(&submitted, Some(chosen), None)
+                wish.pending(&submitted, Some(chosen))
             }
             _ => {
                 let started = self.api.dcv_start(VALIDATE, wish.mode, wish.name).await?;
-                wish.pending(&started, None, None)
+                wish.pending(&started, None)
             }
         }
     }
@@ -165,24 +173,10 @@ struct Wish<'a> {
 }
 
 impl Wish<'_> {
-    fn pending(
-        &self,
-        told: &Dcv,
-        email: Option<&str>,
-        problem: Option<VendorText>,
-    ) -> Result<DomainValidation> {
+    fn pending(&self, told: &Dcv, email: Option<&str>) -> Result<DomainValidation> {
         let response = self.response(told, email)?;
         let challenge = Challenge { id: ChallengeId(format!("{}:{}", self.kind, self.name)), response };
-        Ok(DomainValidation {
-            authorization: Authorization {
-                identifier: self.domain.clone(),
-                status: AuthorizationStatus::Pending,
-                challenges: vec![challenge],
-                problem,
-            },
-            valid_until: None,
-            ask_again: Some(Duration::from_mins(1)),
-        })
+        Ok(pending(self.domain, vec![challenge]))
     }
 
     fn response(&self, told: &Dcv, email: Option<&str>) -> Result<ChallengeResponse> {
@@ -192,8 +186,17 @@ impl Wish<'_> {
     }
 }
 
-fn words(dcv: &Dcv) -> Option<VendorText> {
-    wire::words(dcv.message.as_ref())
+fn pending(domain: &Identifier, challenges: Vec<Challenge>) -> DomainValidation {
+    DomainValidation {
+        authorization: Authorization {
+            identifier: domain.clone(),
+            status: AuthorizationStatus::Pending,
+            challenges,
+            problem: None,
+        },
+        valid_until: None,
+        ask_again: Some(Duration::from_mins(1)),
+    }
 }
 
 fn valid(domain: &Identifier, state: &Dcv) -> DomainValidation {

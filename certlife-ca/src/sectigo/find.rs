@@ -32,10 +32,11 @@ struct Candidates {
 
 impl Sectigo {
     pub(super) async fn find_order(&self, intent: &OrderIntent) -> Result<Found> {
-        let mut found = self.seek(intent).await;
+        let mut refuted = BTreeSet::new();
+        let mut found = self.seek(intent, &mut refuted).await;
         if matches!(found, Ok(Found::Nothing)) && !self.settle.is_zero() {
             self.clock.sleep_until(self.clock.now() + self.settle).await;
-            found = self.seek(intent).await;
+            found = self.seek(intent, &mut refuted).await;
         }
         match found {
             // The order may be there all the same, so this must not look as if it was over.
@@ -47,10 +48,10 @@ impl Sectigo {
         }
     }
 
-    /// Looks once.
-    pub(super) async fn seek(&self, intent: &OrderIntent) -> Result<Found> {
+    /// Looks once. A record that was placed with another reference, or none, need not be read again: it is refuted.
+    pub(super) async fn seek(&self, intent: &OrderIntent, refuted: &mut BTreeSet<u64>) -> Result<Found> {
         match Way::of(&intent.request.purpose) {
-            Ok(Way::Enroll) => self.seek_enrolled(intent).await,
+            Ok(Way::Enroll) => self.seek_enrolled(intent, refuted).await,
             Ok(Way::Renew(of)) => self.seek_renewed(intent, of).await,
             Ok(Way::Replace(id)) => self.seek_replaced(intent, id).await,
             // Refused by `place` before anything is sent.
@@ -60,23 +61,25 @@ impl Sectigo {
 
     /// By the reference: first among the records of the common name, then among all of the organization, since how the
     /// filter compares names is not documented.
-    async fn seek_enrolled(&self, intent: &OrderIntent) -> Result<Found> {
+    async fn seek_enrolled(&self, intent: &OrderIntent, refuted: &mut BTreeSet<u64>) -> Result<Found> {
         let request = &intent.request;
         let organization = request.organization.clone().unwrap_or_default();
         let common_name = common_name(&intent.csr, &request.identifiers).map(ToString::to_string);
         let filters =
             [common_name.as_deref().map(|name| ("commonName", name)), Some(("orgId", &organization))];
-        let mut seen = BTreeSet::new();
         let mut complete = true;
         for filter in filters.into_iter().flatten() {
             let candidates = self.candidates(&[filter], &request.identifiers).await?;
             for id in candidates.ids {
-                if seen.insert(id)
-                    && let Some(details) = self.existing(id).await?
+                if refuted.contains(&id) {
+                    continue;
+                }
+                if let Some(details) = self.existing(id).await?
                     && self.carries(&details, &intent.reference)
                 {
                     return self.found(&Handle::new(id), intent, &details).await;
                 }
+                refuted.insert(id);
             }
             complete = candidates.complete;
         }

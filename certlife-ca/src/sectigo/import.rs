@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use certlife_core::{
-    Error, ErrorKind, Identifier, Operation, Result, Retry, Timestamp,
+    Error, ErrorKind, Identifier, Operation, Result, Timestamp,
     ca::{ImportFilter, OrderSnapshot, Stage},
     store::{Cursor, Page},
 };
@@ -91,7 +91,7 @@ fn is_of_the_record(error: &Error) -> bool {
         // A chain that cannot be read, as opposed to an answer that broke off.
         ErrorKind::Protocol(_) => std::error::Error::source(error)
             .is_some_and(<dyn std::error::Error>::is::<certlife_core::InputError>),
-        _ => error.retry() == Retry::Never && matches!(error.kind(), ErrorKind::BadCertificate(_)),
+        _ => false,
     }
 }
 

@@ -84,7 +84,7 @@ impl OrderOptions {
         Self::deserialize(value).map_err(|error| bad("options", &value.to_string(), error.to_string()))
     }
 
-    /// Checks the limits; `mark` says whether the reference goes into the comments, `field` where else it goes.
+    /// Checks the limits. `field` is the custom field that carries the reference, if the comments do not.
     pub(super) fn check(&self, field: Option<&str>) -> Result<(), InputError> {
         let comments = self.comments.as_deref().unwrap_or_default();
         let (room, rule) = match field {

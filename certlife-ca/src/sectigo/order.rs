@@ -1,5 +1,7 @@
 //! Orders from the intent to the record at Sectigo, and what is decided about them.
 
+use std::collections::BTreeSet;
+
 use certlife_core::{
     Csr, Error, ErrorKind, Identifier, InputError, Operation, Result, Retry, VendorText,
     ca::{Decision, Found, OrderHandle, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Purpose, Stage},
@@ -68,7 +70,7 @@ impl Sectigo {
             Way::Renew(id) => match self.renew(intent, &options, id).await? {
                 Some(handle) => handle,
                 // Renewed, but not told as what.
-                None => match self.seek(intent).await? {
+                None => match self.seek(intent, &mut BTreeSet::new()).await? {
                     Found::Order(order) => return Ok(*order),
                     _ => return Err(Error::new(NAME, Operation::PlaceOrder, ErrorKind::Uncertain)),
                 },
@@ -257,8 +259,8 @@ impl Sectigo {
 fn check_intent(intent: &OrderIntent) -> Result<(), InputError> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let reference = &intent.reference;
-    if !(1..=50).contains(&reference.len()) || !reference.bytes().all(plain) {
-        return Err(options::bad("reference", reference, "1 to 50 lower-case letters, digits or hyphens"));
+    if !(1..=64).contains(&reference.len()) || !reference.bytes().all(plain) {
+        return Err(options::bad("reference", reference, "1 to 64 lower-case letters, digits or hyphens"));
     }
     if intent.csr.pem().len() > MAX_CSR {
         return Err(InputError::Csr { rule: "Sectigo takes at most 32767 characters".into() });

@@ -255,8 +255,6 @@ pub(super) struct Dcv {
     #[serde(default, deserialize_with = "text")]
     pub(super) expiration_date: Option<String>,
     #[serde(default, deserialize_with = "text")]
-    pub(super) message: Option<String>,
-    #[serde(default, deserialize_with = "text")]
     pub(super) validation_email: Option<String>,
     #[serde(flatten)]
     pub(super) shown: Shown,
@@ -264,6 +262,13 @@ pub(super) struct Dcv {
     pub(super) emails: Vec<String>,
     #[serde(default, deserialize_with = "list", rename = "dcvEmails")]
     pub(super) email_sets: Vec<EmailSet>,
+}
+
+impl Dcv {
+    /// Whether it tells nothing of what has to be published, or who is asked.
+    pub(super) fn shows_nothing(&self) -> bool {
+        self.shown.host.is_none() && self.shown.url.is_none() && self.validation_email.is_none()
+    }
 }
 
 /// What has to be published: the members of every method.

@@ -97,6 +97,25 @@ async fn another_method_or_approver_begins_anew() {
 }
 
 #[tokio::test]
+async fn a_status_that_tells_little_is_enough() {
+    let fx = Fixture::start().await;
+    let proof = Proof::from(ChallengeKind::DnsCname);
+    let validate = || async { fx.sectigo().validate_domain(&apart(), &proof).await.unwrap() };
+    let first = validate().await;
+    let bare = |state| Mishap::error(200, json!({ "status": "NOT_VALIDATED", "orderStatus": state }));
+    fx.fake.befall(Step::Dcv, bare("Awaiting submission"));
+    let second = validate().await;
+    assert_eq!(shown(&second).kind(), shown(&first).kind());
+    assert_eq!(fx.fake.world().domains[APART].order_status, "SUBMITTED");
+    fx.fake.befall(Step::Dcv, bare("SUBMITTED"));
+    let third = validate().await.authorization;
+    assert_eq!((third.status, third.challenges.len()), (AuthorizationStatus::Pending, 0));
+    fx.prove(&apart(), shown(&second)).await;
+    fx.fake.befall(Step::Dcv, bare("Submitted"));
+    assert_eq!(validate().await.authorization.status, AuthorizationStatus::Valid);
+}
+
+#[tokio::test]
 async fn a_lost_submission_is_noticed_by_the_next_look() {
     let fx = Fixture::start().await;
     let proof = Proof::from(ChallengeKind::DnsTxt);
