@@ -145,6 +145,8 @@
 //! | --- | --- | --- | --- |
 //! | `acme` | CA: Let's Encrypt and every other ACME server (RFC 8555) | `acme` | yes |
 //! | `private` | CA: embedded in the host, below its own root or an imported one | `private-ca` | yes |
+//! | `sectigo` | CA: Sectigo Certificate Manager | `sectigo` | |
+//! | `sslstore` | CA: The SSL Store, which sells Sectigo, Symantec and `DigiCert` | `sslstore` | |
 //! | `azure` | DNS: Azure DNS | `azure` | |
 //! | `cloudflare` | DNS: Cloudflare | `cloudflare` | |
 //! | `cloudns` | DNS: `ClouDNS` | `cloudns` | |
@@ -239,10 +241,7 @@ pub mod prelude {
 /// The host's own process as a target ([`deploy::rustls`](deploy)) is not among them: it is handed over as it is.
 pub fn registry() -> Registry {
     let mut registry = Registry::new();
-    #[cfg(feature = "acme")]
-    ca::acme::register(&mut registry);
-    #[cfg(feature = "private-ca")]
-    ca::private::register(&mut registry);
+    ca::register(&mut registry);
     dns::register(&mut registry);
     deploy::register(&mut registry);
     store::register(&mut registry);

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `acme` | `acme` | Let's Encrypt and any RFC 8555 server |
 //! | `private` | `private` | an embedded authority: root, intermediate, CRL |
+//! | `sectigo` | `sectigo` | Sectigo Certificate Manager |
 //! | `sslstore` | `sslstore` | The SSL Store: products of Sectigo, Symantec and DigiCert |
 //!
 //! Each keeps the contract of [`CertificateAuthority`](certlife_core::CertificateAuthority) and runs the same
@@ -11,18 +12,17 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "acme")]
-#[cfg_attr(docsrs, doc(cfg(feature = "acme")))]
 pub mod acme;
 #[cfg(feature = "private")]
-#[cfg_attr(docsrs, doc(cfg(feature = "private")))]
 pub mod private;
+#[cfg(feature = "sectigo")]
+pub mod sectigo;
 #[cfg(feature = "sslstore")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sslstore")))]
 pub mod sslstore;
 
 /// Registers every authority that is built in, under its name.
 #[cfg_attr(
-    not(any(feature = "acme", feature = "private", feature = "sslstore")),
+    not(feature = "http"),
     expect(unused_variables, reason = "without vendors there is nothing to add")
 )]
 pub fn register(registry: &mut certlife_core::Registry) {
@@ -30,6 +30,8 @@ pub fn register(registry: &mut certlife_core::Registry) {
     acme::register(registry);
     #[cfg(feature = "private")]
     private::register(registry);
+    #[cfg(feature = "sectigo")]
+    sectigo::register(registry);
     #[cfg(feature = "sslstore")]
     sslstore::register(registry);
 }

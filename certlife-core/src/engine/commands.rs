@@ -6,6 +6,8 @@ use super::{
     CaOptions, Context, DnsOptions, Engine, TargetOptions,
     context::{AccountState, account_key, mappings_key},
 };
+#[cfg(doc)]
+use super::Principal;
 use crate::{
     ca::{CertificateAuthority, Decision},
     deploy::Deployer,

@@ -13,7 +13,7 @@ use crate::{
     },
     csr::{Csr, CsrTemplate},
     error::{Error, ErrorKind, Failure, Operation, ProviderName, Result, Retry},
-    id::KeyId,
+    id::{KeyId, OrderId},
     journal::{Changes, Stored, StoredKey, lost_race},
     key::PrivateKey,
     model::{
@@ -176,7 +176,7 @@ impl Run<'_> {
         super::catalog::check(self.context, &ca, &request)
             .await?
             .map_err(|input| Error::input(Operation::PlaceOrder, input))?;
-        Ok((OrderIntent { reference: format!("certlife-{}", order.id), request, csr }, key, new_key))
+        Ok((OrderIntent { reference: reference(order.id), request, csr }, key, new_key))
     }
 
     /// The signing request, the id of its key, and the key if it is new.
@@ -425,9 +425,10 @@ impl Run<'_> {
     /// Places the order anew under another reference, since a person said that the first does not exist.
     async fn place_again(&mut self) -> Result<Next> {
         if let Some(intent) = &mut self.order.value.intent {
-            let turn =
-                intent.reference.rsplit_once("-again").and_then(|(_, n)| n.parse::<u32>().ok()).unwrap_or(0);
-            intent.reference = format!("certlife-{}-again{}", self.order.value.id, turn + 1);
+            let first = reference(self.order.value.id);
+            let turn = intent.reference.strip_prefix(&first).and_then(|turn| turn.strip_prefix('-'));
+            let turn = turn.and_then(|turn| turn.parse::<u32>().ok()).unwrap_or(1);
+            intent.reference = format!("{first}-{}", turn + 1);
         }
         self.order.value.state = OrderState::Placing;
         self.save(Some(self.context.now()), AfterCommit::Keep).await?;
@@ -477,7 +478,8 @@ impl Run<'_> {
             // The journal itself failed, so there is nothing to write this to.
             return Err(error);
         }
-        if error.retry() == Retry::Never {
+        let needs_person = error.retry() == Retry::Never;
+        if needs_person && !self.is_bought(&error) {
             return self.end(OrderState::Failed, Some(&error)).await;
         }
         let now = self.context.now();
@@ -489,8 +491,24 @@ impl Run<'_> {
         if attempts.is_power_of_two() {
             self.event(EventKind::Retrying { failure: failure.clone(), next });
         }
+        if attempts == 1 && needs_person {
+            self.tell(Matter::OrderNeedsPerson { failure: Some(failure.clone()) }).await;
+        }
         self.order.value.failure = Some(failure);
         Ok(Next::At(next))
+    }
+
+    /// Whether the order is at a CA that was paid for it, and the failure does not say that it is gone. Only the CA's word
+    /// ends such an order: a token that is refused today may be put right tomorrow.
+    fn is_bought(&self, error: &Error) -> bool {
+        let paid = self.ca().is_ok_and(|ca| ca.provider.capabilities().placement == Placement::Paid);
+        let about_account = matches!(
+            error.operation(),
+            Operation::PollOrder | Operation::Respond | Operation::FetchCertificate
+        );
+        paid && about_account
+            && self.order.value.handle.is_some()
+            && !matches!(error.kind(), ErrorKind::NotFound(_))
     }
 
     pub(super) async fn corrupt(&mut self, what: &'static str) -> Result<Next> {
@@ -608,6 +626,11 @@ impl Run<'_> {
 
 pub(super) fn is_our_store(error: &Error) -> bool {
     matches!(error.operation(), Operation::ReadStore | Operation::WriteStore)
+}
+
+/// Our own reference of an order: 45 characters, so that there is room for a number behind it.
+fn reference(id: OrderId) -> String {
+    format!("certlife-{id}")
 }
 
 /// The first identifier that fits into a common name (64 characters, RFC 5280 appendix A.1).
