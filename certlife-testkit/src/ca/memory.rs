@@ -32,7 +32,11 @@ use certlife_core::{
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
-pub use self::{builder::MemoryCaBuilder, world::LedgerLine};
+pub use self::{
+    builder::MemoryCaBuilder,
+    issue::{Issuer, Template},
+    world::LedgerLine,
+};
 use self::{builder::Shared, world::World};
 use super::Fault;
 

@@ -12,5 +12,5 @@ pub mod suite;
 pub use self::{
     fault::Fault,
     fixture::{Ability, Booked, CaFixture},
-    memory::{LedgerLine, MemoryCa, MemoryCaBuilder},
+    memory::{Issuer, LedgerLine, MemoryCa, MemoryCaBuilder, Template},
 };

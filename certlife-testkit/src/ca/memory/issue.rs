@@ -1,4 +1,4 @@
-//! Signs certificates with keys that live as long as the process.
+//! Signs certificates with keys that live as long as the process, for the authority in memory and for fakes.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -12,7 +12,7 @@ use rustls_pki_types::CertificateDer;
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 /// A root, an intermediate and the key of the intermediate, all on P-256.
-pub(super) struct Issuer {
+pub struct Issuer {
     root: CertificateDer<'static>,
     root_pem: String,
     intermediate: CertificateDer<'static>,
@@ -20,18 +20,26 @@ pub(super) struct Issuer {
 }
 
 /// What a certificate will say.
-pub(super) struct Template<'a> {
-    pub(super) csr: &'a Csr,
-    pub(super) identifiers: &'a [Identifier],
-    pub(super) serial: [u8; 16],
-    pub(super) not_before: Timestamp,
-    pub(super) not_after: Timestamp,
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "fakes build it")]
+pub struct Template<'a> {
+    /// The request, for its key.
+    pub csr: &'a Csr,
+    /// The names.
+    pub identifiers: &'a [Identifier],
+    /// The serial number: positive, and of full length, if the first octet is 0x40 to 0x7f.
+    pub serial: [u8; 16],
+    /// The first moment of the validity period.
+    pub not_before: Timestamp,
+    /// The last second of the validity period.
+    pub not_after: Timestamp,
 }
 
 impl Issuer {
     /// Makes the authority, whose own certificates outlast every test.
     #[expect(clippy::expect_used, reason = "a test authority has nobody to report to")]
-    pub(super) fn new(name: &str) -> Self {
+    #[expect(clippy::missing_panics_doc, reason = "it panics only without randomness")]
+    pub fn new(name: &str) -> Self {
         let key = || KeyPair::generate().expect("the system has randomness");
         let (root_key, key) = (key(), key());
         let root_params = authority(&format!("{name} root"));
@@ -47,11 +55,13 @@ impl Issuer {
         }
     }
 
-    pub(super) fn root(&self) -> &CertificateDer<'static> {
+    /// The root in DER.
+    pub fn root(&self) -> &CertificateDer<'static> {
         &self.root
     }
 
-    pub(super) fn root_pem(&self) -> String {
+    /// The root in PEM.
+    pub fn root_pem(&self) -> String {
         self.root_pem.clone()
     }
 
@@ -62,7 +72,11 @@ impl Issuer {
     }
 
     /// Issues a certificate; the chain ends with the intermediate.
-    pub(super) fn issue(&self, template: &Template<'_>) -> Result<Chain, InputError> {
+    ///
+    /// # Errors
+    ///
+    /// If key or names of the request cannot be certified.
+    pub fn issue(&self, template: &Template<'_>) -> Result<Chain, InputError> {
         let broken = |_| InputError::Csr { rule: "its key or names cannot be certified".into() };
         let mut params = CertificateParams::default();
         params.serial_number = Some(SerialNumber::from_slice(&template.serial));
@@ -82,6 +96,12 @@ impl Issuer {
         let key = SubjectKey::read(template.csr)?;
         let certificate = params.signed_by(&key, &self.signer).map_err(broken)?;
         Chain::from_ders([certificate.der().to_vec(), self.intermediate.to_vec()])
+    }
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issuer").finish_non_exhaustive()
     }
 }
 
