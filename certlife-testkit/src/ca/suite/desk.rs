@@ -83,7 +83,10 @@ pub async fn a_domain_is_validated_apart_from_orders_or_refused_unsent(fx: &impl
     assert_eq!(validation.authorization.status, AuthorizationStatus::Pending);
     for _ in 0..LOOKS {
         assert_eq!(validation.authorization.identifier, domain);
-        prove(fx, std::slice::from_ref(&validation.authorization)).await;
+        // Some authorities take a moment to make up what they want to see.
+        if !validation.authorization.challenges.is_empty() {
+            prove(fx, std::slice::from_ref(&validation.authorization)).await;
+        }
         if let Some(wait) = validation.ask_again {
             fx.wait(wait).await;
         }
