@@ -3,6 +3,7 @@
 //! | provider | feature | |
 //! | --- | --- | --- |
 //! | `acme` | `acme` | Let's Encrypt and any RFC 8555 server |
+//! | `entrust` | `entrust` | Entrust Certificate Services (Enterprise API, version 2) |
 //! | `private` | `private` | an embedded authority: root, intermediate, CRL |
 //!
 //! Each keeps the contract of [`CertificateAuthority`](certlife_core::CertificateAuthority) and runs the same
@@ -12,18 +13,23 @@
 #[cfg(feature = "acme")]
 #[cfg_attr(docsrs, doc(cfg(feature = "acme")))]
 pub mod acme;
+#[cfg(feature = "entrust")]
+#[cfg_attr(docsrs, doc(cfg(feature = "entrust")))]
+pub mod entrust;
 #[cfg(feature = "private")]
 #[cfg_attr(docsrs, doc(cfg(feature = "private")))]
 pub mod private;
 
 /// Registers every authority that is built in, under its name.
 #[cfg_attr(
-    not(any(feature = "acme", feature = "private")),
+    not(any(feature = "acme", feature = "entrust", feature = "private")),
     expect(unused_variables, reason = "without vendors there is nothing to add")
 )]
 pub fn register(registry: &mut certlife_core::Registry) {
     #[cfg(feature = "acme")]
     acme::register(registry);
+    #[cfg(feature = "entrust")]
+    entrust::register(registry);
     #[cfg(feature = "private")]
     private::register(registry);
 }
