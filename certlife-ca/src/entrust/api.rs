@@ -7,13 +7,18 @@ use std::collections::BTreeMap;
 
 use certlife_core::{
     Error, ErrorKind, Operation, Result,
-    http::{Answer, Client, Paged, Refinement, Request, Response, StatusCode},
+    http::{Answer, Client, FailedExchange, Paged, Refinement, Request, Response, StatusCode},
 };
 
-use super::wire::{
-    Certificate, CertificatePage, Clients, CompanyUnit, CustomField, Domain, DomainBody, DomainPage, Fault,
-    Inventories, Inventory, Operate, OrderBody, Organization, Organizations, RevocationBody, Summary,
-    Version,
+use serde::de::DeserializeOwned;
+
+use super::{
+    NAME,
+    wire::{
+        Certificate, CertificatePage, Clients, CompanyUnit, CustomField, Domain, DomainBody, DomainPage,
+        Fault, Inventories, Inventory, Operate, OrderBody, Organization, Organizations, RevocationBody,
+        Summary, Version,
+    },
 };
 
 /// Items on a page of a complete listing. The server takes up to 1000, but is known to fail with long pages.
@@ -38,7 +43,7 @@ impl Api {
     /// Tells the version of the API; the CA's own way to test credentials.
     pub(super) async fn version(&self) -> Result<Option<String>> {
         let answer = self.http.get(Operation::Probe, &["application", "version"]).send().await?;
-        Ok(answer.json::<Version>()?.version)
+        Ok(object::<Version>(&answer)?.version)
     }
 
     /// Lists the company units of the account.
@@ -76,7 +81,7 @@ impl Api {
             let request = self.http.get(Operation::Catalog, &["domains"]);
             let request = request.query("sort", "domainName:asc").query("limit", PAGE);
             let answer = request.query("offset", &offset.to_string()).send().await?;
-            let page: DomainPage = answer.json()?;
+            let page: DomainPage = object(&answer)?;
             let items = page.domains.ok_or_else(|| answer.unexpected("the list has no `domains`"))?;
             Ok(paged(items, page.summary.as_ref(), offset))
         };
@@ -88,20 +93,20 @@ impl Api {
         let request =
             self.http.get(Operation::ValidateDomain, &["clients", &client.to_string(), "domains", name]);
         let answer = request.accept_status(&[StatusCode::NOT_FOUND]).send().await?;
-        if answer.status() == StatusCode::NOT_FOUND { Ok(None) } else { answer.json().map(Some) }
+        if answer.status() == StatusCode::NOT_FOUND { Ok(None) } else { object(&answer).map(Some) }
     }
 
     /// Adds a domain and starts its validation.
     pub(super) async fn add_domain(&self, client: i64, body: &DomainBody<'_>) -> Result<()> {
         let request = self.http.post(Operation::ValidateDomain, &["clients", &client.to_string(), "domains"]);
-        request.json(body).send().await.map(drop)
+        request.json(body).send().await?.text().map(drop)
     }
 
     /// Validates a domain once more, or in another way.
     pub(super) async fn change_domain(&self, client: i64, name: &str, body: &DomainBody<'_>) -> Result<()> {
         let request =
             self.http.put(Operation::ValidateDomain, &["clients", &client.to_string(), "domains", name]);
-        request.json(body).send().await.map(drop)
+        request.json(body).send().await?.text().map(drop)
     }
 
     /// Places a new order.
@@ -124,7 +129,7 @@ impl Api {
     /// Reads one order with its certificate.
     pub(super) async fn certificate(&self, operation: Operation, id: i64) -> Result<(Certificate, Response)> {
         let answer = of_order(self.http.get(operation, &["certificates", &id.to_string()])).send().await?;
-        Ok((answer.json()?, answer))
+        Ok((object(&answer)?, answer))
     }
 
     /// Reads one page of the orders that have these properties, from the item `offset` on.
@@ -143,7 +148,7 @@ impl Api {
         let request = request.query("fields", "*").query("sort", OLDEST_FIRST);
         let request = request.query("limit", &limit.to_string()).query("offset", &offset.to_string());
         let answer = request.send().await?;
-        let page: CertificatePage = answer.json()?;
+        let page: CertificatePage = object(&answer)?;
         let items = page.certificates.ok_or_else(|| answer.unexpected("the list has no `certificates`"))?;
         Ok(paged(items, page.summary.as_ref(), offset))
     }
@@ -181,9 +186,14 @@ impl Api {
 /// Sends an order. It costs money, so that an answer which cannot be read is a lost one.
 async fn placed(request: Request, body: &OrderBody) -> Result<Certificate> {
     // Sent again after a lost answer, it would be a second order.
-    let answer = request.json(body).replayable(false).send().await?;
+    let answer = match request.json(body).replayable(false).send().await {
+        Err(error) if is_unread_success(&error) => {
+            return Err(Error::new(NAME, error.operation(), ErrorKind::Uncertain).because(error));
+        }
+        outcome => outcome?,
+    };
     let lost = |error: Error| answer.error(ErrorKind::Uncertain).because(error);
-    let mut certificate: Certificate = answer.json().map_err(lost)?;
+    let mut certificate: Certificate = object(&answer).map_err(lost)?;
     // The answer to an order that is to wait tells nothing but its number.
     if answer.status() == StatusCode::ACCEPTED && body.queue_for_approval == Some(true) {
         certificate.status.get_or_insert_with(|| "PENDING".to_owned());
@@ -194,13 +204,32 @@ async fn placed(request: Request, body: &OrderBody) -> Result<Certificate> {
     }
 }
 
+/// Whether the request had its effect, but the answer was too long to read.
+fn is_unread_success(error: &Error) -> bool {
+    let exchange =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<FailedExchange>());
+    let status = exchange.and_then(FailedExchange::status);
+    matches!(error.kind(), ErrorKind::Protocol(_)) && status.is_some_and(|status| status.is_success())
+}
+
 async fn done(request: Request) -> Result<Done> {
     let answer = request.accept_status(&[StatusCode::BAD_REQUEST]).send().await?;
     if answer.status() != StatusCode::BAD_REQUEST {
+        // Success mostly has no body. A page for people comes from somebody else.
+        answer.text()?;
         return Ok(Done::Yes(Box::new(answer)));
     }
     // A proxy's page has no words for people.
     Ok(Done::Refused(answer.json().unwrap_or_default()))
+}
+
+/// Reads an object. All members of ours may be missing, so that a list would pass for an object without any.
+fn object<T: DeserializeOwned>(answer: &Response) -> Result<T> {
+    let read = answer.json()?;
+    match answer.bytes().trim_ascii_start().first() {
+        Some(b'{') => Ok(read),
+        _ => Err(answer.unexpected("a JSON object was expected")),
+    }
 }
 
 /// Lets 404 mean that the order does not exist.

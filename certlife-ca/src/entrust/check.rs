@@ -151,11 +151,11 @@ impl Entrust {
         options.check_date(self.clock.now())?;
         let Some(validity) = request.validity else { return Ok(()) };
         let days = validity.as_secs() / 86_400;
-        if days == 0 {
+        if days < 2 {
             return Err(refused(
                 "validity",
-                &format!("{validity:?}"),
-                "it is told in days, so give one at least",
+                &format!("{days} days"),
+                "it is told in days; give two at least",
             ));
         }
         match options.expiry_date.as_ref().or(options.lifetime.as_ref()) {

@@ -26,7 +26,7 @@ use time::{Date, format_description::BorrowedFormatItem, macros::format_descript
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct OrderOptions {
-    /// The name that people at the CA see, at most 75 characters. It goes into `trackingInfo`, before our reference.
+    /// The name that people at the CA see, at most 70 characters. It goes into `trackingInfo`, before our reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub friendly_name: Option<String>,
     /// Who asks for the certificate. Default: the contact of the order, then that of the account.
@@ -122,8 +122,8 @@ impl SignatureAlgorithm {
 }
 
 impl OrderOptions {
-    /// `trackingInfo` holds 128 characters, of which a reference takes 50 and what stands between them three.
-    const MAX_FRIENDLY_NAME: usize = 75;
+    /// `trackingInfo` holds 128 characters, of which a reference takes up to 55 and what stands between them three.
+    const MAX_FRIENDLY_NAME: usize = 70;
     const MAX_NAME: usize = 255;
     pub(super) const MAX_EMAIL: usize = 254;
 
@@ -132,7 +132,7 @@ impl OrderOptions {
         Self::default()
     }
 
-    /// Names the certificate for people at the CA, in at most 75 characters.
+    /// Names the certificate for people at the CA, in at most 70 characters.
     #[must_use]
     pub fn friendly_name(mut self, name: impl Into<String>) -> Self {
         self.friendly_name = Some(name.into());
@@ -220,6 +220,9 @@ impl OrderOptions {
     pub(super) fn read(value: &serde_json::Value) -> Result<Self, InputError> {
         if value.is_null() {
             return Ok(Self::default());
+        }
+        if !value.is_object() {
+            return Err(refused("options", &value.to_string(), "give an object"));
         }
         let options = Self::deserialize(value)
             .map_err(|error| refused("options", &value.to_string(), error.to_string()))?;
@@ -329,10 +332,13 @@ fn parse_date(text: &str) -> Option<Date> {
     Date::parse(text, DAY).ok()
 }
 
-/// The day on which `validity` ends if it begins now. A moment would be taken for one in the time of New York, so
-/// only days are sent.
+/// The day on which a certificate ends that is to be valid for `validity` from now on, and not longer.
+///
+/// A moment would be taken for one in the time of New York (UTC-5), so that only days are sent. The certificate ends
+/// when that day begins there.
 pub(super) fn last_day(now: Timestamp, validity: Duration) -> String {
-    (now + validity).to_string().chars().take_while(|character| *character != 'T').collect()
+    let there = now + validity - Duration::from_hours(5);
+    there.to_string().chars().take_while(|character| *character != 'T').collect()
 }
 
 /// A validity period as ISO 8601 has it, in whole years where it is that.

@@ -60,16 +60,13 @@ impl Entrust {
         let wrong = |input| Error::new(NAME, OPERATION, ErrorKind::Input(input));
         let request = &intent.request;
         let options = OrderOptions::read(&request.options).map_err(wrong)?;
-        let (of, client) = match request.purpose.predecessor() {
-            Some(issued) => {
-                let known = issued.handle.as_ref().and_then(|handle| Handle::read(OPERATION, handle).ok());
-                let client = known.and_then(|handle| handle.client);
-                (Some(self.number_of(OPERATION, issued).await?), client)
-            }
-            None => (None, Some(self.client_id)),
+        let of = match request.purpose.predecessor() {
+            Some(issued) => Some(self.number_of(OPERATION, issued).await?),
+            None => None,
         };
-        let whose = match (&request.organization, client, of) {
-            (Some(id), ..) => Some(Whose::read(id).map_err(wrong)?),
+        let organization = request.organization.as_deref().map(Whose::read).transpose().map_err(wrong)?;
+        let whose = match (organization, self.client_of(request), of) {
+            (Some(whose), ..) => Some(whose),
             (None, Some(client), _) => Some(Whose { client, organization: None }),
             (None, None, Some(of)) => self.whose(of).await?,
             (None, None, None) => None,
@@ -133,6 +130,19 @@ impl Entrust {
         })
     }
 
+    /// The company unit that an order is for, where it is known here.
+    fn client_of(&self, request: &OrderRequest) -> Option<i64> {
+        let stated = request.organization.as_deref().and_then(|id| Whose::read(id).ok());
+        let earlier = || match request.purpose.predecessor() {
+            Some(issued) => {
+                let handle = issued.handle.as_ref()?;
+                Handle::read(Operation::PlaceOrder, handle).ok()?.client
+            }
+            None => Some(self.client_id),
+        };
+        stated.map(|whose| whose.client).or_else(earlier)
+    }
+
     /// Who an earlier order was for, where it was not placed from here: its organization tells, if only one unit has
     /// an organization of that name. Otherwise the choice is the CA's.
     async fn whose(&self, of: i64) -> Result<Option<Whose>> {
@@ -145,6 +155,7 @@ impl Entrust {
             .filter(|known| known.name.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(&name)))
             .filter_map(|known| known.client_id)
             .collect();
+        clients.sort_unstable();
         clients.dedup();
         Ok(match clients[..] {
             [client] => Some(Whose { client, organization: Some(name) }),
@@ -209,12 +220,9 @@ impl Entrust {
             // Such as one that was reissued at the portal: its reference went along.
             _ => return Ok(Found::CannotTell),
         };
-        let client = intent.request.organization.as_deref().and_then(|id| Whose::read(id).ok());
-        let client = client
-            .map(|whose| whose.client)
-            .or_else(|| (intent.request.purpose.kind() == PurposeKind::New).then_some(self.client_id));
+        let handle = Handle { order: id, client: self.client_of(&intent.request) };
         let (order, answer) = self.api.certificate(OPERATION, id).await?;
-        let snapshot = self.read(Handle { order: id, client }, Some(intent), &order, &answer)?;
+        let snapshot = self.read(handle, Some(intent), &order, &answer)?;
         Ok(Found::Order(Box::new(snapshot)))
     }
 

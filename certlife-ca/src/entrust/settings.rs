@@ -205,7 +205,7 @@ impl EntrustBuilder {
             .basic(username, api_key)
             .settings(&http)
             .clock(clock.clone())
-            .concurrency(4)
+            .concurrency(8)
             .refine(api::refine)
             .build()?;
         Ok(Entrust {

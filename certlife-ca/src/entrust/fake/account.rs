@@ -165,32 +165,32 @@ impl World {
         listing::page("domains", shown, query, self.max_page, &["domainName:asc"])
     }
 
-    pub(super) fn add_domain(&mut self, client: &str, new: NewDomain) -> Answer {
-        let client = self.client(client)?;
+    pub(super) fn add_domain(&mut self, client: &str, new: &NewDomain) -> Answer {
+        let client = Self::client(client)?;
         let name = new.domain_name.clone().ok_or_else(|| field("domainName", "Required"))?;
         if self.domains.iter().any(|domain| domain.name == name && domain.client == client) {
             return Err(field("domainName", "The domain exists already"));
         }
         let mut domain = FakeDomain { ov_expiry: None, ..FakeDomain::approved(&name, client) };
-        domain.begin(&new, "INITIAL_VERIFICATION", self.value_after)?;
+        domain.begin(new, "INITIAL_VERIFICATION", self.value_after)?;
         self.domains.push(domain);
         Ok((202, None))
     }
 
-    pub(super) fn change_domain(&mut self, client: &str, name: &str, new: NewDomain) -> Answer {
-        let (client, value_after) = (self.client(client)?, self.value_after);
+    pub(super) fn change_domain(&mut self, client: &str, name: &str, new: &NewDomain) -> Answer {
+        let (client, value_after) = (Self::client(client)?, self.value_after);
         if new.domain_name.is_some() {
             return Err(field("domainName", "Not allowed here"));
         }
         let domain = self.domain_of(client, name)?;
         let status = if domain.allows_orders() { "RE_VERIFICATION" } else { "INITIAL_VERIFICATION" };
-        domain.begin(&new, status, value_after)?;
+        domain.begin(new, status, value_after)?;
         Ok((202, None))
     }
 
     /// Reading is what time is counted in: the value comes, then the CA looks.
     pub(super) fn show_domain(&mut self, client: &str, name: &str) -> Answer {
-        let (client, now) = (self.client(client)?, self.now());
+        let (client, now) = (Self::client(client)?, self.now());
         let domain = self.domain_of(client, name)?;
         if matches!(domain.status.as_str(), "INITIAL_VERIFICATION" | "RE_VERIFICATION") {
             if domain.value_in > 0 {
@@ -208,7 +208,7 @@ impl World {
         found.ok_or_else(no_domain)
     }
 
-    fn client(&self, id: &str) -> Result<i64, (u16, Value)> {
+    fn client(id: &str) -> Result<i64, (u16, Value)> {
         let id: i64 = id.parse().map_err(|_| fault(404, "Unknown clientId"))?;
         if (1..=2).contains(&id) { Ok(id) } else { Err(fault(404, "Unknown clientId")) }
     }

@@ -3,6 +3,7 @@
 //! What the API does not know at all (paths, verbs, parameters) is noted, and fails the test when the fake is dropped.
 
 mod account;
+mod deeds;
 mod listing;
 mod orders;
 
@@ -254,7 +255,7 @@ impl World {
 
     fn route(&mut self, method: &str, segments: &[&str], request: &Request) -> Answer {
         let query: Vec<(String, String)> = request.url.query_pairs().into_owned().collect();
-        let takes_query = matches!((method, segments), ("GET", ["certificates"] | ["domains"]));
+        let takes_query = matches!((method, segments), ("GET", ["certificates" | "domains"]));
         if !query.is_empty() && !takes_query {
             self.violations.push(format!("{segments:?} with {query:?}"));
         }
@@ -268,15 +269,17 @@ impl World {
                 None => Err(fault(404, "Custom fields are not enabled")),
             },
             ("GET", ["domains"]) => self.list_domains(&query),
-            ("POST", ["clients", client, "domains"]) => self.add_domain(client, body(request)?),
+            ("POST", ["clients", client, "domains"]) => self.add_domain(client, &body(request)?),
             ("GET", ["clients", client, "domains", name]) => self.show_domain(client, name),
-            ("PUT", ["clients", client, "domains", name]) => self.change_domain(client, name, body(request)?),
+            ("PUT", ["clients", client, "domains", name]) => {
+                self.change_domain(client, name, &body(request)?)
+            }
             ("GET", ["certificates"]) => self.list_orders(&query),
-            ("POST", ["certificates"]) => self.take_order(body(request)?),
+            ("POST", ["certificates"]) => self.take_order(&body(request)?),
             ("GET", ["certificates", id]) => self.show_order(id),
-            ("PATCH", ["certificates", id]) => self.operate(id, body(request)?),
-            ("POST", ["certificates", id, "renewals"]) => self.take_renewal(id, body(request)?),
-            ("POST", ["certificates", id, "reissues"]) => self.take_reissue(id, body(request)?),
+            ("PATCH", ["certificates", id]) => self.operate(id, &body(request)?),
+            ("POST", ["certificates", id, "renewals"]) => self.take_renewal(id, &body(request)?),
+            ("POST", ["certificates", id, "reissues"]) => self.take_reissue(id, &body(request)?),
             ("POST", ["certificates", id, "revocations"]) => self.revoke(id, body(request)?),
             ("POST", ["certificates", id, "deactivations"]) if request.body.is_empty() => self.deactivate(id),
             ("POST", ["certificates", id, "reactivations"]) if request.body.is_empty() => self.reactivate(id),

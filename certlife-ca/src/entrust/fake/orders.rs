@@ -80,7 +80,8 @@ pub(super) struct Body {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Tracking {
-    pub(crate) tracking_info: String,
+    #[serde(rename = "trackingInfo")]
+    pub(crate) info: String,
     pub(crate) requester_name: String,
     pub(crate) requester_email: String,
     pub(crate) requester_phone: String,
@@ -90,21 +91,7 @@ pub(crate) struct Tracking {
     pub(crate) custom_fields: Map<String, Value>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Operate {
-    operation: String,
-    decline_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Revoke {
-    crl_reason: String,
-    revocation_comment: String,
-}
-
-fn no_order() -> (u16, Value) {
+pub(super) fn no_order() -> (u16, Value) {
     fault(404, "Unknown trackingId")
 }
 
@@ -150,7 +137,7 @@ impl FakeOrder {
         shown
     }
 
-    fn receipt(&self) -> Value {
+    pub(super) fn receipt(&self) -> Value {
         let full = self.shown(true);
         let mut receipt = json!({ "trackingId": self.id });
         for member in ["endEntityCert", "chainCerts", "serialNumber", "expiresAfter"] {
@@ -167,7 +154,7 @@ impl World {
         self.orders.iter_mut().find(|order| order.id == id).expect("the order is known")
     }
 
-    pub(super) fn take_order(&mut self, body: Body) -> Answer {
+    pub(super) fn take_order(&mut self, body: &Body) -> Answer {
         let product = body.cert_type.clone().ok_or_else(|| field("certType", "Required"))?;
         self.use_licence(&product)?;
         if self.pooling && body.cert_expiry_date.is_none() {
@@ -195,18 +182,18 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn take_renewal(&mut self, id: &str, body: Body) -> Answer {
-        let earlier = self.predecessor(id, &body, &["ACTIVE", "READY", "EXPIRED"])?;
+    pub(super) fn take_renewal(&mut self, id: &str, body: &Body) -> Answer {
+        let earlier = self.predecessor(id, body, &["ACTIVE", "READY", "EXPIRED"])?;
         let taken = self.take(&earlier.product, None, body, true)?;
         self.order(earlier.id).status = "RENEWED".to_owned();
         Ok(taken)
     }
 
-    pub(super) fn take_reissue(&mut self, id: &str, body: Body) -> Answer {
+    pub(super) fn take_reissue(&mut self, id: &str, body: &Body) -> Answer {
         if body.cert_expiry_date.is_some() || body.cert_lifetime.is_some() {
             return Err(field("certExpiryDate", "Not allowed for a reissue"));
         }
-        let earlier = self.predecessor(id, &body, &["ACTIVE", "READY", "RENEWED"])?;
+        let earlier = self.predecessor(id, body, &["ACTIVE", "READY", "RENEWED"])?;
         let term = earlier.issued.as_ref().map(|issued| issued.end);
         let taken = self.take(&earlier.product, term, body, false)?;
         self.order(earlier.id).status = "REISSUED".to_owned();
@@ -224,7 +211,7 @@ impl World {
         Ok(order.clone())
     }
 
-    fn take(&mut self, product: &str, term: Option<Timestamp>, body: Body, paid: bool) -> Answer {
+    fn take(&mut self, product: &str, term: Option<Timestamp>, body: &Body, paid: bool) -> Answer {
         let is_private = matches!(product, "PRIVATE_SSL" | "PD_SSL");
         let client = body.client_id.unwrap_or(1);
         if !(1..=2).contains(&client) {
@@ -279,7 +266,7 @@ impl World {
             Some(_) => return Err(field("certLifetime", "Not offered")),
         };
         let (id, queue) = (self.new_id(), body.queue_for_approval == Some(true));
-        self.ledger.push(Line { order: id, tracking_info: body.tracking.tracking_info.clone(), paid });
+        self.ledger.push(Line { order: id, tracking_info: body.tracking.info.clone(), paid });
         let status = if queue { "PENDING" } else { "APPROVED" }.to_owned();
         self.orders.push(FakeOrder {
             id,
@@ -294,7 +281,7 @@ impl World {
             decline_reason: None,
             issued: None,
             revoked: None,
-            body: serde_json::to_value(&body).unwrap(),
+            body: serde_json::to_value(body).unwrap(),
             csr,
             taken_at: self.now(),
             polls_left: self.polls_to_issue,
@@ -310,8 +297,8 @@ impl World {
     }
 
     fn check_tracking(&self, tracking: &Tracking) -> Result<(), (u16, Value)> {
-        let Tracking { tracking_info, requester_name, requester_email, requester_phone, .. } = tracking;
-        if tracking_info.len() > 128 {
+        let Tracking { info, requester_name, requester_email, requester_phone, .. } = tracking;
+        if info.len() > 128 {
             return Err(field("tracking.trackingInfo", "Too long"));
         }
         if requester_name.is_empty() || !requester_email.contains('@') || requester_phone.is_empty() {
@@ -343,7 +330,7 @@ impl World {
         let template =
             Template { csr: &order.csr, identifiers: &identifiers, serial, not_before: now, not_after: end };
         let chain = self.issuer.issue(&template).expect("the request was checked");
-        let serial = serial.iter().map(|byte| format!("{byte:02X}")).collect();
+        let serial = format!("{:032X}", u128::from_be_bytes(serial));
         let order = self.order(id);
         order.status = "ACTIVE".to_owned();
         order.issued = Some(Issued { chain, serial, at: now, end });
@@ -370,75 +357,6 @@ impl World {
             }
         }
         Ok((200, Some(self.order(id).shown(true))))
-    }
-
-    pub(super) fn operate(&mut self, id: &str, ask: Operate) -> Answer {
-        let (quorum, waits) = (self.quorum, self.polls_to_issue > 0);
-        let order = self.orders.iter_mut().find(|order| order.id.to_string() == id).ok_or_else(no_order)?;
-        let status = match (ask.operation.as_str(), order.status.as_str()) {
-            ("APPROVE", "PENDING") if quorum => "PENDING_QUORUM",
-            ("APPROVE", "PENDING") => "APPROVED",
-            ("DECLINE", "PENDING") => {
-                if ask.decline_reason.as_ref().is_none_or(|reason| reason.len() > 254) {
-                    return Err(field("declineReason", "1 to 254 characters"));
-                }
-                order.decline_reason.clone_from(&ask.decline_reason);
-                "DECLINED"
-            }
-            ("SUSPEND", "ACTIVE" | "READY") => "SUSPENDED",
-            ("UNSUSPEND", "SUSPENDED") => "ACTIVE",
-            ("APPROVE" | "DECLINE" | "SUSPEND" | "UNSUSPEND", status) => {
-                return Err(fault(400, &format!("Not possible for a certificate that is {status}")));
-            }
-            _ => return Err(field("operation", "Unknown operation")),
-        };
-        status.clone_into(&mut order.status);
-        let id = order.id;
-        if status == "APPROVED" && !waits {
-            self.issue(id);
-            return Ok((201, Some(self.order(id).receipt())));
-        }
-        Ok((200, None))
-    }
-
-    pub(super) fn deactivate(&mut self, id: &str) -> Answer {
-        let order = self.orders.iter_mut().find(|order| order.id.to_string() == id).ok_or_else(no_order)?;
-        if order.deactivated || !matches!(order.status.as_str(), "ACTIVE" | "READY") {
-            return Err(fault(400, "Certificate cannot be deactivated"));
-        }
-        order.deactivated = true;
-        order.status = "DEACTIVATED".to_owned();
-        Ok((200, None))
-    }
-
-    pub(super) fn reactivate(&mut self, id: &str) -> Answer {
-        if !self.reactivates {
-            return Err((405, json!({ "status": 405, "errors": [{ "message": "Method not allowed" }] })));
-        }
-        let order = self.orders.iter_mut().find(|order| order.id.to_string() == id).ok_or_else(no_order)?;
-        if !order.deactivated {
-            return Err(fault(400, "Certificate cannot be reactivated"));
-        }
-        order.deactivated = false;
-        order.status = "ACTIVE".to_owned();
-        Ok((200, None))
-    }
-
-    pub(super) fn revoke(&mut self, id: &str, ask: Revoke) -> Answer {
-        let taken = self.reasons.contains(&ask.crl_reason.as_str());
-        let order = self.orders.iter_mut().find(|order| order.id.to_string() == id).ok_or_else(no_order)?;
-        if !taken {
-            return Err(field("crlReason", "Unknown reason"));
-        }
-        if ask.revocation_comment.is_empty() || ask.revocation_comment.len() > 254 {
-            return Err(field("revocationComment", "1 to 254 characters"));
-        }
-        if order.issued.is_none() || matches!(order.status.as_str(), "REVOKED" | "EXPIRED") {
-            return Err(fault(400, "Certificate cannot be revoked"));
-        }
-        order.status = "REVOKED".to_owned();
-        order.revoked = Some((ask.crl_reason, ask.revocation_comment));
-        Ok((200, None))
     }
 }
 

@@ -1,18 +1,28 @@
 //! The provider against a strict account in this process.
 
+mod account;
 mod conformance;
+mod decisions;
+mod domains;
+mod errors;
+mod finding;
+mod import;
+mod orders;
+mod revocation;
+mod settings;
 
 use std::sync::Arc;
 
 use certlife_core::{
-    AccountName, CsrTemplate, KeyAlgorithm, LocalKeyRing, PrivateKey, Sealer, SecretBytes, Vault,
+    AccountName, CertificateAuthority as _, CsrTemplate, KeyAlgorithm, LocalKeyRing, PrivateKey, Sealer,
+    SecretBytes, Vault,
     ca::{IssuedRef, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Purpose},
     store::MemoryStore,
 };
 use certlife_testkit::clock::LeapClock;
 
 use super::{
-    Entrust, EntrustBuilder, Requester,
+    Entrust, EntrustBuilder, OrderOptions, Requester,
     fake::{Fake, FakeDomain, KEY, USER},
 };
 
@@ -99,4 +109,14 @@ fn order(intent: &OrderIntent, snapshot: &OrderSnapshot) -> OrderRef {
 
 fn issued(snapshot: &OrderSnapshot) -> IssuedRef {
     IssuedRef { handle: Some(snapshot.handle.clone()), chain: snapshot.certificate.clone().unwrap() }
+}
+
+fn with_options(options: &OrderOptions) -> OrderRequest {
+    OrderRequest { options: serde_json::to_value(options).unwrap(), ..request(&["shop.northwind.example"]) }
+}
+
+async fn placed(scene: &Scene, request: OrderRequest) -> (OrderIntent, OrderSnapshot) {
+    let intent = intent(request);
+    let snapshot = scene.ca().place(&intent).await.unwrap();
+    (intent, snapshot)
 }
