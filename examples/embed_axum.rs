@@ -106,10 +106,7 @@ async fn main() -> Anything {
         .validate(Route::Http(SELF.parse()?))
         .deploy(SELF.parse()?);
     let since = engine.feed_position().await?;
-    if engine.ensure(wish).await?.current.is_some() {
-        // The process was its target before, too, and has forgotten everything by restarting.
-        engine.by("embed_axum").check_target(&id, &SELF.parse()?).await?;
-    }
+    engine.ensure(wish).await?;
 
     let (stop, stopped) = oneshot::channel::<()>();
     let work = tokio::spawn({

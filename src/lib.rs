@@ -63,10 +63,10 @@
 //! settings; where a host keeps them is its own affair.
 //!
 //! ```
-//! # use certlife::{BuildContext, EngineBuilder, InputError, prelude::*};
+//! # use certlife::{EngineBuilder, InputError, prelude::*};
 //! # fn stored(builder: EngineBuilder) -> Result<EngineBuilder, InputError> {
 //! let name: AccountName = "hand".parse()?;
-//! let context = BuildContext { vault: builder.vault(name.clone()), clock: builder.clock_handle() };
+//! let context = builder.context(name.clone());
 //! let provider = certlife::registry().dns("manual", serde_json::json!({}), &context)?;
 //! # Ok(
 //! builder.dns(name, provider, DnsOptions::default())
@@ -96,7 +96,7 @@
 //! handshake with each address in [`TargetOptions::served_at`](engine::TargetOptions::served_at), or by asking the
 //! target what it holds, and is rolled back if the target does not confirm it. A failed deployment never orders again.
 //! Targets are compared with what they should have once a day. A target in the host's own memory forgets
-//! everything with the process: call [`check_target`](engine::Principal::check_target) after a restart.
+//! everything with the process, and gets it again when the engine starts.
 //!
 //! # Events and explanations
 //!
@@ -145,8 +145,13 @@
 //! | --- | --- | --- | --- |
 //! | `acme` | CA: Let's Encrypt and every other ACME server (RFC 8555) | `acme` | yes |
 //! | `private` | CA: embedded in the host, below its own root or an imported one | `private-ca` | yes |
+//! | `azure` | DNS: Azure DNS | `azure` | |
 //! | `cloudflare` | DNS: Cloudflare | `cloudflare` | |
+//! | `cloudns` | DNS: `ClouDNS` | `cloudns` | |
+//! | `dnsmadeeasy` | DNS: DNS Made Easy | `dnsmadeeasy` | |
+//! | `godaddy` | DNS: `GoDaddy` | `godaddy` | |
 //! | `rfc2136` | DNS: dynamic update with TSIG, as BIND, Knot and `PowerDNS` take it | `rfc2136` | |
+//! | `route53` | DNS: Amazon Route 53 | `route53` | |
 //! | `manual` | DNS: a person makes the changes | always there | yes |
 //! | `local` | target: files of this machine | `local` | yes |
 //! | `rustls` | target: the host's own TLS server | `rustls` | yes |

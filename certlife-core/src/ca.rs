@@ -387,6 +387,9 @@ pub struct OrderSnapshot {
     /// When the CA gives the order up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// Until when the order was paid for, where its certificates end earlier: until then the next one is a reissue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_ends: Option<Timestamp>,
     /// The CA's words for people: why it is rejected, what it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<VendorText>,
@@ -411,6 +414,7 @@ impl OrderSnapshot {
             certificate: None,
             ask_again: None,
             expires: None,
+            term_ends: None,
             message: None,
             number: None,
             identifiers: Vec::new(),

@@ -88,6 +88,8 @@ pub struct DeployCapabilities {
     pub install: bool,
     /// Which challenges it can answer: [`ChallengeKind::Http`], [`ChallengeKind::TlsAlpn`].
     pub challenges: BTreeSet<ChallengeKind>,
+    /// Whether it forgets everything with the host's process, so that the engine installs anew when it starts.
+    pub volatile: bool,
 }
 
 /// A version on its way to a target. The only place, besides the CSR signer and an explicit export, that a

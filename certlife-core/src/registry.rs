@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    ca::CertificateAuthority, deploy::Deployer, dns::DnsProvider, input::InputError, store::Store,
-    text::VendorText, time::Clock, vault::Vault,
+    ca::CertificateAuthority, deploy::Deployer, dns::DnsProvider, input::InputError, lookup::DnsLookup,
+    store::Store, text::VendorText, time::Clock, vault::Vault,
 };
 
 /// What providers are built with besides their settings.
@@ -21,6 +21,8 @@ pub struct BuildContext {
     pub vault: Vault,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Answers DNS questions; none means the resolvers of the system.
+    pub lookup: Option<Arc<dyn DnsLookup>>,
 }
 
 type Build<P> = Box<dyn Fn(serde_json::Value, &BuildContext) -> Result<Arc<P>, InputError> + Send + Sync>;

@@ -3,8 +3,11 @@
 //! | provider | feature | |
 //! | --- | --- | --- |
 //! | [`manual`] | always on | a person makes the changes |
+//! | `azure` | `azure` | Azure DNS |
 //! | `cloudflare` | `cloudflare` | Cloudflare DNS |
 //! | `cloudns` | `cloudns` | ClouDNS |
+//! | `dnsmadeeasy` | `dnsmadeeasy` | DNS Made Easy |
+//! | `godaddy` | `godaddy` | GoDaddy |
 //! | `rfc2136` | `rfc2136` | dynamic update with TSIG: BIND, Knot and others |
 //! | `route53` | `route53` | Amazon Route 53 |
 //!
@@ -13,10 +16,16 @@
 //! stands here once, beside them: quoting, zone search, taking turns.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "azure")]
+pub mod azure;
 #[cfg(feature = "cloudflare")]
 pub mod cloudflare;
 #[cfg(feature = "cloudns")]
 pub mod cloudns;
+#[cfg(feature = "dnsmadeeasy")]
+pub mod dnsmadeeasy;
+#[cfg(feature = "godaddy")]
+pub mod godaddy;
 pub mod manual;
 #[cfg(feature = "rfc2136")]
 pub mod rfc2136;
@@ -26,6 +35,9 @@ pub mod route53;
 // What several vendors need.
 #[cfg(any(feature = "dnsmadeeasy", feature = "route53"))]
 mod hex;
+#[cfg(feature = "http")]
+#[allow(dead_code, reason = "the vendors that use it may be left out")]
+mod pause;
 #[cfg(any(feature = "http", feature = "rfc2136"))]
 #[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod serial;
@@ -40,10 +52,16 @@ use certlife_core::registry::Registry;
 
 /// Registers every provider that is built in, under its name.
 pub fn register(registry: &mut Registry) {
+    #[cfg(feature = "azure")]
+    azure::register(registry);
     #[cfg(feature = "cloudflare")]
     cloudflare::register(registry);
     #[cfg(feature = "cloudns")]
     cloudns::register(registry);
+    #[cfg(feature = "dnsmadeeasy")]
+    dnsmadeeasy::register(registry);
+    #[cfg(feature = "godaddy")]
+    godaddy::register(registry);
     manual::register(registry);
     #[cfg(feature = "rfc2136")]
     rfc2136::register(registry);

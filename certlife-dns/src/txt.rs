@@ -17,6 +17,20 @@ pub(crate) fn strings(value: &str) -> Vec<&[u8]> {
     if value.is_empty() { vec![b""] } else { value.as_bytes().chunks(MAX_STRING).collect() }
 }
 
+/// Cuts a value into character-strings that are text each, for vendors who take them in JSON. Without text
+/// there is one, empty.
+pub(crate) fn text_strings(value: &str) -> Vec<&str> {
+    let mut strings = Vec::new();
+    let mut rest = value;
+    while rest.len() > MAX_STRING {
+        let (string, after) = rest.split_at(rest.floor_char_boundary(MAX_STRING));
+        strings.push(string);
+        rest = after;
+    }
+    strings.push(rest);
+    strings
+}
+
 /// Writes a value in the notation of master files: `"quoted" "strings"`, with `\"`, `\\` and, for bytes
 /// that are not printable ASCII, `\DDD` (RFC 1035 §5.1).
 pub(crate) fn quoted(value: &str) -> String {
@@ -124,6 +138,15 @@ mod tests {
             strings(&"x".repeat(600)).iter().map(|part| part.len()).collect::<Vec<_>>(),
             [255, 255, 90]
         );
+    }
+
+    #[test]
+    fn strings_of_text_end_between_characters() {
+        for value in ["", "plain", &"x".repeat(255), &"x".repeat(256), &format!("a{}", "ä".repeat(300))] {
+            let strings = text_strings(value);
+            assert!(strings.iter().all(|string| string.len() <= 255));
+            assert_eq!((strings.concat(), strings.len()), (value.into(), value.len().div_ceil(255).max(1)));
+        }
     }
 
     #[test]

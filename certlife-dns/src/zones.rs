@@ -125,6 +125,27 @@ impl<Z: Send + Sync> ZoneList<Z> {
     pub(crate) async fn forget(&self) -> bool {
         self.known.lock().await.take().is_some()
     }
+
+    /// Whether a failure may come from a zone that was listed and is gone; the list is forgotten then.
+    pub(crate) async fn was_stale<T: Sync>(&self, outcome: &Result<T>) -> bool {
+        is_gone(outcome) && self.forget().await
+    }
+}
+
+/// The name relative to the apex of its zone, `@` for the apex itself.
+pub(crate) fn relative<'a>(name: &'a Fqdn, zone: &Fqdn) -> &'a str {
+    name.relative_to(zone).filter(|name| !name.is_empty()).unwrap_or("@")
+}
+
+/// Says [`ErrorKind::ZoneNotFound`] where all that the vendor can have missed is the zone or what it is in.
+pub(crate) fn zone_not_found(error: Error, name: &Fqdn) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound(_) => {
+            let kind = ErrorKind::ZoneNotFound(name.clone());
+            Error::new(error.provider().clone(), error.operation(), kind).because(error)
+        }
+        _ => error,
+    }
 }
 
 impl<Z> fmt::Debug for ZoneList<Z> {
@@ -143,15 +164,6 @@ pub(crate) fn longest<'a, Z>(zones: &'a [Z], name: &Fqdn, apex: impl Fn(&Z) -> &
 /// Whether a call failed because what it was about is gone, such as the zone.
 pub(crate) fn is_gone<T>(outcome: &Result<T>) -> bool {
     outcome.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound(_)))
-}
-
-/// The error of a call about `name` whose zone is gone, in place of [`ErrorKind::NotFound`].
-pub(crate) fn without_zone(name: &Fqdn, error: Error) -> Error {
-    if !matches!(error.kind(), ErrorKind::NotFound(_)) {
-        return error;
-    }
-    let kind = ErrorKind::ZoneNotFound(name.clone());
-    Error::new(error.provider().clone(), error.operation(), kind).because(error)
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl Kinds {
         name: &AccountName,
         make: impl Fn(&Registry, &str, Value, &BuildContext) -> Result<Arc<P>, certlife::InputError>,
     ) -> Result<Arc<P>, ConfigError> {
-        let context = BuildContext { vault: builder.vault(name.clone()), clock: builder.clock_handle() };
+        let context = builder.context(name.clone());
         let settings = self.settings(role, account)?;
         make(&self.registry, &account.kind, settings, &context)
             .map_err(|error| account.settings.refused(&error))

@@ -39,7 +39,11 @@ impl PrivateBuilder {
     }
 
     pub(super) fn from_settings(settings: Settings, context: &BuildContext) -> Self {
-        Self::new(context.vault.clone()).settings(settings).clock(context.clock.clone())
+        let builder = Self::new(context.vault.clone()).settings(settings).clock(context.clock.clone());
+        match &context.lookup {
+            Some(lookup) => builder.lookup(lookup.clone()),
+            None => builder,
+        }
     }
 
     /// Replaces all settings.

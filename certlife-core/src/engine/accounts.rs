@@ -1,10 +1,10 @@
 //! Accounts by name: which provider stands behind each, how much of it is used at once, how it is verified.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -101,6 +101,13 @@ impl DnsOptions {
         self.follow_cnames = follow;
         self
     }
+
+    /// Sets the most calls at once.
+    #[must_use]
+    pub fn concurrency(mut self, calls: usize) -> Self {
+        self.concurrency = calls;
+        self
+    }
 }
 
 /// How a target is used.
@@ -148,6 +155,13 @@ impl TargetOptions {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Sets the most calls at once.
+    #[must_use]
+    pub fn concurrency(mut self, calls: usize) -> Self {
+        self.concurrency = calls;
         self
     }
 }
@@ -198,6 +212,8 @@ pub(crate) struct Accounts {
     cas: Named<CaAccount>,
     dns: Named<DnsAccount>,
     targets: Named<TargetAccount>,
+    /// Targets that have forgotten everything with the process before this one.
+    forgetful: Mutex<BTreeSet<AccountName>>,
 }
 
 type Named<A> = RwLock<BTreeMap<AccountName, Arc<A>>>;
@@ -218,9 +234,23 @@ impl Accounts {
         put(&self.dns, Account::new(name, provider, options, concurrency), |account| &account.name);
     }
 
+    /// A target that forgets everything with the process is restored before the next work is claimed.
     pub(crate) fn add_target(&self, name: AccountName, provider: Arc<dyn Deployer>, options: TargetOptions) {
+        if provider.capabilities().volatile {
+            lock(&self.forgetful).insert(name.clone());
+        }
         let concurrency = options.concurrency;
         put(&self.targets, Account::new(name, provider, options, concurrency), |account| &account.name);
+    }
+
+    /// Targets that have forgotten what was installed on them.
+    pub(crate) fn forgetful(&self) -> BTreeSet<AccountName> {
+        lock(&self.forgetful).clone()
+    }
+
+    /// Notes that a target gets again what it has forgotten.
+    pub(crate) fn restored(&self, target: &AccountName) {
+        lock(&self.forgetful).remove(target);
     }
 
     /// Forgets an account of any kind. Steps under way keep using it until they end.
@@ -273,6 +303,10 @@ fn read<A>(named: &Named<A>) -> std::sync::RwLockReadGuard<'_, BTreeMap<AccountN
 
 fn write<A>(named: &Named<A>) -> std::sync::RwLockWriteGuard<'_, BTreeMap<AccountName, Arc<A>>> {
     named.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn put<A>(named: &Named<A>, account: Arc<A>, name: impl Fn(&A) -> &AccountName) {

@@ -21,6 +21,7 @@ use crate::{
     journal::Journal,
     lookup::{DnsLookup, Lookup},
     notify::Notifier,
+    registry::BuildContext,
     seal::{Binding, KeyRing, Sealed, Sealer},
     secret::SecretBytes,
     store::Store,
@@ -153,6 +154,13 @@ impl EngineBuilder {
     /// The clock of this engine, for building providers.
     pub fn clock_handle(&self) -> Arc<dyn Clock> {
         self.clock.clone()
+    }
+
+    /// What the provider of an account is built with from stored settings: its vault, and this engine's clock and way
+    /// of asking DNS.
+    pub fn context(&self, account: AccountName) -> BuildContext {
+        let (clock, lookup) = (self.clock.clone(), self.lookup.clone());
+        BuildContext { vault: self.vault(account), clock, lookup }
     }
 
     /// Checks that the key ring opens what the store holds, and returns the engine. Nothing runs before

@@ -48,7 +48,10 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
         refresh_window(context, &mut certificate.value, &mut events).await?;
         let now = context.now();
         settle(&mut certificate.value, now);
-        if let Some((purpose, trigger)) = order_due(&certificate.value, now) {
+        if let Some((mut purpose, trigger)) = order_due(&certificate.value, now) {
+            if purpose == PurposeKind::Renewal && reissues(context, &certificate.value) {
+                purpose = PurposeKind::Reissue;
+            }
             match draft(context, &mut certificate.value, purpose, None, Actor::Engine).await {
                 Ok((order, drafted)) => {
                     changes.insert(&order, Some(now));
@@ -185,6 +188,20 @@ fn order_due(certificate: &Certificate, now: Timestamp) -> Option<(PurposeKind, 
     Some((PurposeKind::Renewal, Some(schedule.trigger)))
 }
 
+/// Whether the next version comes from the same order: if that was paid for a good while longer than the current version
+/// lasts, which is at least a third of the version's own time. A later order would be paid for twice.
+fn reissues(context: &Context, certificate: &Certificate) -> bool {
+    let (Some(term_ends), Some((not_before, not_after))) = (certificate.term_ends, certificate.validity)
+    else {
+        return false;
+    };
+    let capable = context
+        .accounts
+        .ca(&certificate.spec.ca)
+        .is_ok_and(|ca| ca.provider.capabilities().purposes.contains(&PurposeKind::Reissue));
+    capable && term_ends > not_after && term_ends.since(not_after) >= not_after.since(not_before) / 3
+}
+
 /// Recomputes the schedule and returns when the certificate is due next.
 pub(super) fn settle(certificate: &mut Certificate, now: Timestamp) -> Option<Timestamp> {
     certificate.schedule = renewal::schedule(certificate);
@@ -243,6 +260,7 @@ pub(super) async fn draft(
         authorizations: Vec::new(),
         publications: Vec::new(),
         routes: BTreeMap::new(),
+        term_ends: None,
         expires: None,
         message: None,
         attempts: 0,
@@ -270,6 +288,8 @@ pub(super) fn became_current(
     let wanted: BTreeSet<_> = certificate.spec.identifiers.iter().cloned().collect();
     certificate.current = Some(version.id);
     certificate.validity = Some((version.info.not_before, version.info.not_after));
+    // What was not ordered from here cannot be reissued from here.
+    certificate.term_ends = version.term_ends.filter(|_| version.order.is_some() && version.handle.is_some());
     certificate.order = None;
     certificate.schedule =
         (wanted != *ordered).then(|| RenewalSchedule::new(now, RenewalTrigger::SpecChanged));

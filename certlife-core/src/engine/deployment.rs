@@ -13,7 +13,7 @@ use crate::{
     model::{Actor, Deployment, DeploymentState, EventKind, Evidence, Occurrence, Version},
     name::Identifier,
     notify::{Matter, Notice},
-    store::{AfterCommit, Lease, Record},
+    store::{AfterCommit, Field, Kind, Lease, Query, Record},
     time::Timestamp,
     tls,
 };
@@ -25,6 +25,25 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> Result<()> {
     let deployment = Stored::read(record)?;
     Run { context, lease, deployment, events: Vec::new() }.finish().await
+}
+
+/// Lets targets that forgot everything with the process have again what they should have.
+pub(super) async fn restore(context: &Context) -> Result<()> {
+    for target in context.accounts.forgetful() {
+        let query = Query::all(Kind::Deployment).having(Field::Account, target.as_str());
+        for mut deployment in context.journal.all::<Deployment>(query).await? {
+            deployment.value.forgotten();
+            let mut changes = Changes::new();
+            changes.replace(&deployment, Some(context.now()));
+            match context.journal.commit(changes).await {
+                // Its step runs meanwhile; the next pass tries again.
+                Err(error) if lost_race(&error) => return Ok(()),
+                outcome => outcome?,
+            }
+        }
+        context.accounts.restored(&target);
+    }
+    Ok(())
 }
 
 struct Run<'a> {

@@ -82,6 +82,7 @@ impl Run<'_> {
             chain,
             info,
             received_at: self.context.now(),
+            term_ends: order.term_ends,
             revoked: None,
         })
     }

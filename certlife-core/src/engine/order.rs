@@ -274,6 +274,7 @@ impl Run<'_> {
         order.message = snapshot.message;
         order.number = snapshot.number.or(order.number.take());
         order.expires = snapshot.expires.or(order.expires);
+        order.term_ends = snapshot.term_ends.or(order.term_ends);
         let news = known != (order.stage, order.message.clone());
         if news {
             order.polls = 0;

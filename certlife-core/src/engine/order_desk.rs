@@ -3,16 +3,19 @@
 //! Here is what every CA has in common. What the commercial CAs need beyond it — approvers, validation of
 //! domains apart from orders, presets — is added here, not in the steps of orders.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Engine, certificate, principal::unknown};
 use crate::{
     ca::{Catalog, DomainValidation, ImportFilter, OrderSnapshot, PurposeKind, Stage},
     challenge::Proof,
+    digest::Fingerprint,
     error::{Error, Operation, Result},
     id::{AccountName, CertificateId},
     journal::{Changes, lost_race},
-    model::{Actor, Certificate, CertificateSpec, EventKind, Occurrence, Version},
+    model::{Actor, Certificate, CertificateSpec, CertificateState, EventKind, Occurrence, Version},
     name::Identifier,
     store::{Field, Key, Kind, Query},
     x509::Chain,
@@ -114,6 +117,9 @@ impl Engine {
     /// nothing is ordered by itself until [`update`](Self::update) turns automatic renewal on. Repeating an import
     /// takes over only what is new.
     ///
+    /// One page of the CA's listing is held and stored at a time, with an event that tells how far it is. Dropping the
+    /// call keeps the pages that were stored.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the CA does not list orders, and what it says.
@@ -128,33 +134,71 @@ impl Engine {
                 let _place = ca.place().await;
                 ca.provider.orders(filter, page).await?
             };
-            for snapshot in listed.items {
-                report.listed += 1;
-                let Some(chain) = snapshot.certificate.clone() else {
-                    report.without_certificate += 1;
-                    continue;
-                };
-                let new = self.import_one(account, snapshot, chain).await?;
-                *(if new { &mut report.imported } else { &mut report.known }) += 1;
-            }
             page = listed.next;
+            report = self.import_page(account, listed.items, report, page.is_none()).await?;
             if page.is_none() {
                 return Ok(report);
             }
         }
     }
 
-    /// Takes over one certificate; returns false if it is here already.
-    async fn import_one(&self, account: &AccountName, snapshot: OrderSnapshot, chain: Chain) -> Result<bool> {
-        let context = &self.context;
-        let fingerprint = chain.fingerprint().to_string();
-        let here = Query::all(Kind::Version).having(Field::Reference, fingerprint.clone()).limit(1);
-        if !context.journal.store.list(&here).await?.items.is_empty() {
-            return Ok(false);
+    /// Takes over what is new on a page, in one commit. Returns the report with the page in it.
+    async fn import_page(
+        &self,
+        account: &AccountName,
+        items: Vec<OrderSnapshot>,
+        before: ImportReport,
+        last: bool,
+    ) -> Result<ImportReport> {
+        loop {
+            let mut report = before;
+            let mut changes = Changes::new();
+            let mut here = BTreeSet::new();
+            for snapshot in &items {
+                report.listed += 1;
+                let Some(chain) = &snapshot.certificate else {
+                    report.without_certificate += 1;
+                    continue;
+                };
+                let fingerprint = chain.fingerprint();
+                if !here.insert(fingerprint) || self.is_known(fingerprint).await? {
+                    report.known += 1;
+                    continue;
+                }
+                self.take_over(account, snapshot, chain, &mut changes)?;
+                report.imported += 1;
+            }
+            let (listed, imported) = (report.listed, report.imported);
+            let kind = EventKind::ImportProgress { account: account.clone(), listed, imported, last };
+            changes.event(&Occurrence::new(self.context.now(), Actor::Host, kind));
+            match self.context.journal.commit(changes).await {
+                Ok(()) => return Ok(report),
+                // Another import took some of them over in the same moment.
+                Err(error) if lost_race(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
-        let info = chain.info().map_err(|input| Error::input(Operation::ListOrders, input))?;
-        let name = format!("imported-{}", fingerprint.chars().take(20).collect::<String>());
-        let id = CertificateId::new(name).map_err(|input| Error::input(Operation::ListOrders, input))?;
+    }
+
+    async fn is_known(&self, fingerprint: Fingerprint) -> Result<bool> {
+        let here = Query::all(Kind::Version).having(Field::Reference, fingerprint.to_string()).limit(1);
+        Ok(!self.context.journal.store.list(&here).await?.items.is_empty())
+    }
+
+    /// Makes a certificate with one version of what the CA has.
+    fn take_over(
+        &self,
+        account: &AccountName,
+        snapshot: &OrderSnapshot,
+        chain: &Chain,
+        changes: &mut Changes,
+    ) -> Result<()> {
+        let context = &self.context;
+        let fail = |input| Error::input(Operation::ListOrders, input);
+        let info = chain.info().map_err(fail)?;
+        let fingerprint = chain.fingerprint();
+        let name: String = fingerprint.to_string().chars().take(20).collect();
+        let id = CertificateId::new(format!("imported-{name}")).map_err(fail)?;
         let now = context.now();
         let mut spec =
             CertificateSpec::new(id.clone(), account.clone()).identifiers(info.identifiers.iter().cloned());
@@ -167,33 +211,26 @@ impl Engine {
             order: None,
             purpose: PurposeKind::Import,
             ca: account.clone(),
-            handle: Some(snapshot.handle),
+            handle: Some(snapshot.handle.clone()),
             key: None,
-            chain,
+            chain: chain.clone(),
             info,
             received_at: now,
+            term_ends: snapshot.term_ends,
             revoked: None,
         };
         certificate::became_current(&mut wanted, &version, &version.info.identifiers, now);
         if snapshot.stage == Stage::Revoked {
-            wanted.state = crate::model::CertificateState::Revoked;
+            wanted.state = CertificateState::Revoked;
         }
         let due = certificate::settle(&mut wanted, now);
-        let kind = EventKind::VersionCurrent {
-            version: version.id,
-            fingerprint: version.chain.fingerprint(),
-            not_after: version.info.not_after,
-        };
-        let mut changes = Changes::new();
+        let kind =
+            EventKind::VersionCurrent { version: version.id, fingerprint, not_after: version.info.not_after };
         changes
             .insert(&wanted, due)
             .insert(&version, None)
             .event(&Occurrence::new(now, Actor::Host, kind).on(&id));
-        match context.journal.commit(changes).await {
-            Ok(()) => Ok(true),
-            Err(error) if lost_race(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(())
     }
 
     /// Reads one certificate of a CA account that is known here.

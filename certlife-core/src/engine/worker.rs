@@ -135,6 +135,7 @@ async fn claim(context: &Context, limit: usize) -> Result<Claimed> {
     if limit == 0 || context.paused.load(Ordering::Relaxed) {
         return Ok(Claimed::default());
     }
+    deployment::restore(context).await?;
     let now = context.now();
     let until = now + context.settings.lease;
     context.journal.store.claim(&Claim { worker: context.worker, now, until, limit }).await

@@ -166,6 +166,9 @@ pub struct Certificate {
     /// The current version's validity period.
     #[serde(default)]
     pub validity: Option<(Timestamp, Timestamp)>,
+    /// Until when the order of the current version was paid for, where the version ends earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_ends: Option<Timestamp>,
     /// The order under way.
     #[serde(default)]
     pub order: Option<OrderId>,
@@ -266,6 +269,7 @@ impl Certificate {
             state: CertificateState::Active,
             current: None,
             validity: None,
+            term_ends: None,
             order: None,
             schedule: None,
             failed_orders: 0,

@@ -79,6 +79,15 @@ impl Deployment {
         }
     }
 
+    /// Begins anew, since the target has forgotten everything.
+    pub(crate) fn forgotten(&mut self) {
+        if self.desired.is_some() {
+            self.state = DeploymentState::Wanted;
+            (self.actual, self.receipt, self.evidence) = (None, None, None);
+            (self.attempts, self.looks) = (0, 0);
+        }
+    }
+
     /// Takes over what is wanted of it in the stored record; returns whether that is something else.
     pub(crate) fn adopt_desired(&mut self, stored: &Self) -> bool {
         let changed = self.desired != stored.desired;

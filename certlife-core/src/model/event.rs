@@ -287,6 +287,17 @@ pub enum EventKind {
         /// Days before expiry.
         days: u32,
     },
+    /// A page of the orders that a CA has was looked through.
+    ImportProgress {
+        /// The CA account.
+        account: AccountName,
+        /// Orders that were listed so far.
+        listed: usize,
+        /// Certificates that were taken over so far.
+        imported: usize,
+        /// Whether it was the last page.
+        last: bool,
+    },
     /// An account was disabled or enabled.
     AccountSwitched {
         /// The account.

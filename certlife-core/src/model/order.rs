@@ -65,6 +65,9 @@ pub struct Order {
     /// The routes that were asked for in this order alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub routes: BTreeMap<Identifier, Route>,
+    /// Until when it was paid for, where its certificate ends earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_ends: Option<Timestamp>,
     /// When the CA gives the order up.
     #[serde(default)]
     pub expires: Option<Timestamp>,

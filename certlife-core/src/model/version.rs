@@ -35,6 +35,9 @@ pub struct Version {
     pub info: CertificateInfo,
     /// When it was fetched.
     pub received_at: Timestamp,
+    /// Until when its order was paid for, where it ends earlier itself: until then the next version is a reissue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_ends: Option<Timestamp>,
     /// When it was revoked, and why.
     #[serde(default)]
     pub revoked: Option<(Timestamp, Revocation)>,

@@ -100,6 +100,10 @@ impl fmt::Display for EventKind {
             Self::DriftFound { target, failure } => write!(f, "{target} has changed: {}", failure.message),
             Self::Uninstalled { target } => write!(f, "removed from {target}"),
             Self::ExpiryNoticed { days } => write!(f, "expires within {days} days"),
+            Self::ImportProgress { account, listed, imported, last } => {
+                let state = if *last { "looked through" } else { "being looked through" };
+                write!(f, "orders at {account} {state}: {listed} listed, {imported} taken over")
+            }
             Self::AccountSwitched { account, enabled } => {
                 write!(f, "account {account} {}", if *enabled { "enabled" } else { "disabled" })
             }

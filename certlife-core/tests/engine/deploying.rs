@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use certlife_core::{
     Clock as _, ErrorKind, Operation, VendorText,
+    challenge::ChallengeKind,
+    deploy::DeployCapabilities,
     model::{DeploymentState, EventKind},
 };
 
@@ -102,4 +104,27 @@ async fn a_target_can_be_checked_on_demand() {
     assert!(world.target.served(&id("www")).is_some());
     let evidence = engine.deployments(&id("www")).await.unwrap()[0].evidence.clone().unwrap();
     assert!(evidence.at >= world.clock.now() - Duration::from_mins(5));
+}
+
+#[tokio::test]
+async fn a_target_that_forgets_with_the_process_gets_its_version_again() {
+    let world = World::new();
+    let http = [ChallengeKind::Http].into();
+    world.target.limit_to(DeployCapabilities { install: true, challenges: http, volatile: true });
+    let engine = world.engine().await;
+    engine.ensure(spec("www", &["example.com"])).await.unwrap();
+    world.work(&engine, Duration::from_hours(1)).await;
+    world.work(&engine, Duration::from_hours(1)).await;
+    let first = world.target.history(&id("www"));
+    assert_eq!(first.len(), 1, "the process goes on, so nothing is forgotten");
+    drop(engine);
+
+    let engine = world.engine().await;
+    world.work(&engine, Duration::from_hours(1)).await;
+    assert_eq!(world.target.history(&id("www")), [first[0], first[0]]);
+    let deployment = &engine.deployments(&id("www")).await.unwrap()[0];
+    assert_eq!((deployment.state, deployment.actual), (DeploymentState::Live, Some(first[0])));
+    let events = engine.audit(&id("www"), None).await.unwrap().items;
+    assert!(!events.iter().any(|event| matches!(event.occurrence.kind, EventKind::DriftFound { .. })));
+    assert_eq!(engine.orders(&id("www"), None).await.unwrap().items.len(), 1);
 }

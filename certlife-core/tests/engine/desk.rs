@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use certlife_core::{
-    Identifier, Operation,
+    CertificateAuthority as _, CsrTemplate, Identifier, KeyAlgorithm, Operation, PrivateKey,
+    ca::{ImportFilter, OrderIntent, OrderRequest, Purpose},
     challenge::{AuthorizationStatus, ChallengeKind, ChallengeResponse},
-    model::{OrderState, PublicationState, Route, RouteReason},
+    model::{Event, EventKind, OrderState, PublicationState, Route, RouteReason},
 };
+use certlife_testkit::crash::CrashPlan;
 
 use crate::world::{DAY, World, only_order, spec};
 
@@ -134,4 +136,69 @@ async fn a_domain_is_validated_apart_from_orders() {
     let found = engine.validate_domain(&account, &name(), &proof).await.unwrap();
     assert_eq!(found.authorization.status, AuthorizationStatus::Valid, "{found:?}");
     certlife_core::DnsProvider::remove(&world.account, &added.handle).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_thousand_orders_are_taken_over_once_whatever_happens() {
+    const ORDERS: usize = 2_000;
+    let world = World::with_ca(|ca| ca.challenges([]));
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let csr = CsrTemplate::new([name()]).sign(&key).unwrap();
+    for number in 0..ORDERS {
+        let request = OrderRequest {
+            purpose: Purpose::New,
+            identifiers: vec![name()],
+            key_algorithm: None,
+            validity: None,
+            product: None,
+            organization: None,
+            contacts: Vec::new(),
+            challenges: [].into(),
+            options: serde_json::Value::Null,
+        };
+        let intent = OrderIntent { reference: format!("elsewhere-{number}"), request, csr: csr.clone() };
+        world.ca.place(&intent).await.unwrap();
+    }
+    let (account, all) = ("ca".parse().unwrap(), ImportFilter::default());
+
+    // A crash at the commit of some page in the middle: the key ring's canary and ten pages come before.
+    let plan = CrashPlan::freeze_at(24);
+    let engine = world.builder(&plan).build().await.unwrap();
+    tokio::select! {
+        biased;
+        () = plan.crashed() => {}
+        report = engine.import(&account, &all) => panic!("{report:?}"),
+    }
+    drop(engine);
+    let engine = world.engine().await;
+    let asked = world.ca.requests_for(Operation::ListOrders);
+    let report = engine.import(&account, &all).await.unwrap();
+    assert!(report.known > 0 && report.imported > 0, "the crash was in the middle: {report:?}");
+    assert_eq!((report.listed, report.known + report.imported), (ORDERS, ORDERS));
+    assert_eq!(world.ca.requests_for(Operation::ListOrders) - asked, 20, "a hundred orders a page");
+    let again = engine.import(&account, &all).await.unwrap();
+    assert_eq!((again.imported, again.known), (0, ORDERS));
+
+    let (mut taken, mut page) = (0, None);
+    loop {
+        let certificates = engine.certificates(page).await.unwrap();
+        taken += certificates.items.len();
+        page = certificates.next;
+        if page.is_none() {
+            break;
+        }
+    }
+    assert_eq!(taken, ORDERS);
+    let last = |event: &Event| matches!(event.occurrence.kind, EventKind::ImportProgress { last: true, .. });
+    let pages = engine.events_after(engine.feed_position().await.unwrap() - 20, 1_000).await.unwrap();
+    assert_eq!((pages.len(), pages.iter().filter(|event| last(event)).count()), (20, 1));
+
+    // What was taken over can be renewed from here, but not reissued.
+    let one = engine.certificates(None).await.unwrap().items.remove(0).spec.id;
+    assert_eq!(engine.reissue(&one, None).await.unwrap_err().kind().code(), "not_now");
+    engine.renew(&one).await.unwrap();
+    world.work(&engine, Duration::from_hours(1)).await;
+    let versions = engine.versions(&one, None).await.unwrap().items;
+    assert_eq!(versions.len(), 2);
+    assert!(versions[0].key.is_some() && versions[1].key.is_none());
 }

@@ -4,9 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use certlife_core::{
     Clock as _, Engine, Identifier,
-    ca::{PurposeKind, RenewalWindow},
+    ca::{Placement, PurposeKind, RenewalWindow},
     engine::{CaOptions, DnsOptions, TargetOptions},
-    model::{CertificateSpec, EventKind, KeyChange, KeyPolicy, RenewBefore, RenewalPolicy, Route},
+    model::{
+        CertificateSpec, CertificateStatus, EventKind, KeyChange, KeyPolicy, RenewBefore, RenewalPolicy,
+        Route,
+    },
     store::MemoryStore,
 };
 use certlife_testkit::{ca::MemoryCa, clock::ManualClock};
@@ -189,4 +192,24 @@ async fn a_year_with_a_thousand_certificates_and_a_failing_ca_loses_none() {
 #[tokio::test]
 async fn the_same_seed_gives_the_same_year() {
     assert_eq!(simulate(20, 3).await, simulate(20, 3).await);
+}
+
+#[tokio::test]
+async fn within_the_term_that_was_paid_for_the_next_version_is_a_reissue() {
+    let world = World::with_ca(|ca| ca.placement(Placement::Paid).term(365 * DAY));
+    let engine = world.engine().await;
+    engine.ensure(spec("www", &["example.com"])).await.unwrap();
+    world.work(&engine, 300 * DAY).await;
+    let versions = engine.versions(&id("www"), None).await.unwrap().items;
+    assert!(versions.len() >= 4, "{} versions", versions.len());
+    let (first, later) = versions.split_last().unwrap();
+    assert_eq!(first.purpose, PurposeKind::New);
+    assert!(later.iter().all(|version| version.purpose == PurposeKind::Reissue));
+    let paid = || world.ca.ledger().iter().filter(|line| line.paid).count();
+    assert_eq!(paid(), 1);
+
+    world.work(&engine, 200 * DAY).await;
+    assert_eq!(paid(), 2, "the next term is paid for once");
+    let now = world.clock.now();
+    assert_eq!(certificate(&engine, "www").await.status(now), CertificateStatus::Valid);
 }

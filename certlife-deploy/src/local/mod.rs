@@ -171,7 +171,7 @@ impl Deployer for Local {
 
     fn capabilities(&self) -> DeployCapabilities {
         let http = self.0.plan.web_root.is_some().then_some(ChallengeKind::Http);
-        DeployCapabilities { install: true, challenges: BTreeSet::from_iter(http) }
+        DeployCapabilities { install: true, challenges: BTreeSet::from_iter(http), volatile: false }
     }
 
     async fn probe(&self) -> Result<AccountSummary> {

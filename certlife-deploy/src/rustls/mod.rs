@@ -176,7 +176,7 @@ impl Deployer for Rustls {
 
     fn capabilities(&self) -> DeployCapabilities {
         let challenges = BTreeSet::from([ChallengeKind::Http, ChallengeKind::TlsAlpn]);
-        DeployCapabilities { install: true, challenges }
+        DeployCapabilities { install: true, challenges, volatile: true }
     }
 
     async fn probe(&self) -> Result<AccountSummary> {

@@ -80,6 +80,10 @@ impl FakeCloudflare {
         Self { server, world }
     }
 
+    pub(super) fn base_url(&self) -> url::Url {
+        format!("{}/client/v4", self.server.uri()).parse().unwrap()
+    }
+
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
@@ -119,6 +123,11 @@ impl World {
         let (kind, name, content) = (kind.to_owned(), name.to_owned(), content.to_owned());
         self.records.push(FakeRecord { id: id.clone(), zone, kind, name, content, ttl: 1 });
         id
+    }
+
+    pub(super) fn contents(&self, kind: &str, name: &str) -> Vec<String> {
+        let here = self.records.iter().filter(|record| record.kind == kind && record.name == name);
+        here.map(|record| record.content.clone()).collect()
     }
 
     fn id(&mut self) -> String {

@@ -22,7 +22,7 @@ use certlife_core::{
 use serde::{Deserialize, Serialize};
 
 use self::api::{Api, NewRecord};
-use crate::zones::Zones;
+use crate::zones::{Zones, is_gone};
 
 pub use self::settings::{CloudflareBuilder, Settings};
 
@@ -178,8 +178,7 @@ impl Cloudflare {
 
     /// Whether a failure may come from a zone that was remembered and is gone; it is forgotten then.
     fn zone_was_stale<T>(&self, outcome: &Result<T>, name: &Fqdn) -> bool {
-        let lost = outcome.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound(_)));
-        lost && self.zones.forget(name)
+        is_gone(outcome) && self.zones.forget(name)
     }
 
     /// Tests one token, be it a user's or an account's.

@@ -20,12 +20,8 @@ impl Fixture {
         Self { fake: FakeCloudflare::start(&["example.org", "sub.example.org"]).await }
     }
 
-    fn base_url(&self) -> url::Url {
-        format!("{}/client/v4", self.fake.server.uri()).parse().unwrap()
-    }
-
     fn with_token(&self, token: &str) -> CloudflareBuilder {
-        Cloudflare::builder(token).base_url(self.base_url()).clock(clock())
+        Cloudflare::builder(token).base_url(self.fake.base_url()).clock(clock())
     }
 
     fn builder(&self) -> CloudflareBuilder {
@@ -41,9 +37,7 @@ impl Fixture {
     }
 
     fn contents(&self, kind: &str, name: &Fqdn) -> Vec<String> {
-        let world = self.fake.world();
-        let here = world.records.iter().filter(|record| record.kind == kind && record.name == name.as_str());
-        here.map(|record| record.content.clone()).collect()
+        self.fake.world().contents(kind, name.as_str())
     }
 }
 
@@ -293,7 +287,7 @@ async fn both_kinds_of_token_and_the_global_key_can_be_tested() {
 
     let with_key = |key: &str| {
         Cloudflare::builder_with_global_key(EMAIL, key)
-            .base_url(fx.base_url())
+            .base_url(fx.fake.base_url())
             .clock(clock())
             .build()
             .unwrap()
@@ -306,7 +300,7 @@ async fn both_kinds_of_token_and_the_global_key_can_be_tested() {
 }
 
 #[tokio::test]
-async fn an_account_without_zones_is_warned_of() {
+async fn an_account_zone_not_founds_is_warned_of() {
     let fx = Fixture::new().await;
     fx.fake.world().zones.clear();
     assert!(fx.dns().probe().await.unwrap().warnings[0].as_str().contains("Zone:Read"));

@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     serial::Serial,
-    zones::{self, Zones, is_gone, without_zone},
+    zones::{self, Zones, is_gone, zone_not_found},
 };
 
 pub use self::settings::{Route53Builder, Settings};
@@ -333,7 +333,7 @@ impl DnsProvider for Route53 {
         if is_gone(&outcome) && self.zones.forget(&record.name) {
             outcome = self.add_once(record).await;
         }
-        outcome.map_err(|error| without_zone(&record.name, error))
+        outcome.map_err(|error| zone_not_found(error, &record.name))
     }
 
     async fn remove(&self, handle: &RecordHandle) -> Result<()> {
@@ -346,7 +346,7 @@ impl DnsProvider for Route53 {
         if is_gone(&outcome) && self.zones.forget(name) {
             outcome = self.remove_once(handle).await;
         }
-        outcome.map_err(|error| without_zone(name, error))
+        outcome.map_err(|error| zone_not_found(error, name))
     }
 
     async fn distribution(&self, handle: &RecordHandle) -> Result<Distribution> {

@@ -402,6 +402,8 @@ struct Plan {
     lost_answer_rate: f64,
     latency: Duration,
     ask_again: Option<Duration>,
+    /// How long an order is sold for; none means for one certificate.
+    term: Option<Duration>,
     page_size: usize,
     findable: bool,
 }

@@ -107,7 +107,7 @@ impl MemoryTarget {
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let challenges = BTreeSet::from([ChallengeKind::Http, ChallengeKind::TlsAlpn]);
         let state = State {
-            capabilities: DeployCapabilities { install: true, challenges },
+            capabilities: DeployCapabilities { install: true, challenges, volatile: false },
             places: BTreeMap::new(),
             responses: Vec::new(),
             orders: Orders::default(),

@@ -19,7 +19,11 @@ mod promises_of_a_target_that_serves_files_only {
 
     fn files_only() -> MemoryFixture {
         let target = MemoryTarget::new();
-        target.limit_to(DeployCapabilities { install: false, challenges: [ChallengeKind::Http].into() });
+        target.limit_to(DeployCapabilities {
+            install: false,
+            challenges: [ChallengeKind::Http].into(),
+            volatile: false,
+        });
         MemoryFixture::with(target)
     }
 
@@ -102,6 +106,10 @@ async fn calls_under_way_are_counted_even_when_dropped() {
     target.recover();
     target.install(&bundle).await.unwrap();
     assert_eq!(target.calls().most_at_once, 1);
-    target.limit_to(DeployCapabilities { install: true, challenges: [ChallengeKind::Http].into() });
+    target.limit_to(DeployCapabilities {
+        install: true,
+        challenges: [ChallengeKind::Http].into(),
+        volatile: false,
+    });
     assert_eq!(target.capabilities().challenges, [ChallengeKind::Http].into());
 }

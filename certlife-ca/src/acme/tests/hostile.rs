@@ -243,7 +243,11 @@ async fn settings_are_checked_and_described() {
     let (fake, vault) = (Fake::start().await, vault());
     let mut registry = Registry::new();
     register(&mut registry);
-    let context = BuildContext { vault: vault.clone(), clock: std::sync::Arc::new(SystemClock::default()) };
+    let context = BuildContext {
+        vault: vault.clone(),
+        clock: std::sync::Arc::new(SystemClock::default()),
+        lookup: None,
+    };
     let good = json!({ "directory": fake.directory(), "terms_agreed": true, "contacts": ["a@x.test"] });
     registry.ca("acme", good, &context).unwrap().probe().await.unwrap();
     registry.ca("acme", json!({ "directory": "letsencrypt-staging" }), &context).unwrap();

@@ -134,7 +134,7 @@ async fn the_registry_builds_it_from_stored_settings() {
     let ground = Ground::new();
     let mut registry = Registry::new();
     register(&mut registry);
-    let context = BuildContext { vault: ground.vault(), clock: ground.clock.clone() };
+    let context = BuildContext { vault: ground.vault(), clock: ground.clock.clone(), lookup: None };
     let ca = registry.ca("private", json!({ "name": "Example", "validation": "http" }), &context).unwrap();
     let summary = ca.probe().await.unwrap();
     assert_eq!(summary.identity.unwrap().as_str(), "CN=Example Issuing CA");

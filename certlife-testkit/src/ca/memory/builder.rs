@@ -79,6 +79,7 @@ impl MemoryCaBuilder {
             lost_answer_rate: 0.0,
             latency: Duration::ZERO,
             ask_again: None,
+            term: None,
             page_size: 100,
             findable: true,
         };
@@ -112,6 +113,12 @@ impl MemoryCaBuilder {
         validator: impl Fn(&Identifier, &ChallengeResponse) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         self.validator = Some(Arc::new(validator));
+        self
+    }
+
+    /// Sells orders for this long, within which certificates are reissued. Defaults to the life of one certificate.
+    pub fn term(mut self, term: Duration) -> Self {
+        self.plan.term = Some(term);
         self
     }
 

@@ -27,8 +27,8 @@ pub(super) struct Order {
     /// Where a suspended order goes on.
     before_suspension: Stage,
     csr: Option<Csr>,
-    /// The end of the certificate that this one replaces, which it shares.
-    term: Option<Timestamp>,
+    /// The end of what was paid for, which a reissue shares.
+    pub(super) term: Option<Timestamp>,
     wanted: std::time::Duration,
     expires: Timestamp,
     proofs: Vec<Check>,
@@ -246,6 +246,7 @@ impl Order {
             certificate: self.certificate.as_ref().map(|issued| issued.chain.clone()),
             ask_again: plan.ask_again.filter(|_| waits),
             expires: waits.then_some(self.expires),
+            term_ends: plan.term.and(self.term),
             message: self.message.clone(),
             number: Some(VendorText::new(&self.number)),
             identifiers: self.identifiers.clone(),

@@ -116,7 +116,7 @@ impl World {
         intent: &OrderIntent,
         now: Timestamp,
     ) -> Result<OrderSnapshot, ErrorKind> {
-        let term = self.term_of_predecessor(shared, intent)?;
+        let term = self.term_of_predecessor(shared, intent)?.or(shared.plan.term.map(|term| now + term));
         let number = format!("M-{:08}", self.orders.len() + 1);
         let order = Order::new(&shared.plan, number.clone(), intent, term, now)?;
         self.by_reference.entry(order.reference.clone()).or_default().push(number.clone());
@@ -127,7 +127,7 @@ impl World {
         })
     }
 
-    /// A paid reissue keeps the end of what it replaces.
+    /// A paid reissue keeps the end of what was paid for: that of the order where it has one, else of the certificate.
     fn term_of_predecessor(
         &self,
         shared: &Shared,
@@ -136,9 +136,9 @@ impl World {
         let Purpose::Reissue { of, .. } = &intent.request.purpose else { return Ok(None) };
         let order =
             self.by_certificate.get(&of.chain.fingerprint()).and_then(|number| self.orders.get(number));
-        let issued = order.and_then(|order| order.certificate.as_ref());
-        let issued = issued.ok_or_else(|| ErrorKind::NotFound("the order to reissue".into()))?;
-        Ok(shared.plan.is_paid().then_some(issued.not_after))
+        let order = order.ok_or_else(|| ErrorKind::NotFound("the order to reissue".into()))?;
+        let not_after = order.certificate.as_ref().map(|issued| issued.not_after);
+        Ok(order.term.or(not_after).filter(|_| shared.plan.is_paid()))
     }
 
     pub(super) fn find(&self, reference: &str, plan: &Plan, now: Timestamp) -> Found {
