@@ -4,6 +4,7 @@ mod account;
 mod conformance;
 mod decisions;
 mod domains;
+mod engine;
 mod errors;
 mod finding;
 mod import;

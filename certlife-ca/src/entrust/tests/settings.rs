@@ -10,10 +10,14 @@ use serde_json::{Value, json};
 
 use super::{super::*, Scene, request};
 
+fn context(scene: &Scene) -> BuildContext {
+    BuildContext { vault: scene.vault.clone(), clock: Arc::new(scene.clock.clone()), lookup: None }
+}
+
 #[tokio::test]
 async fn settings_are_checked_and_named() {
     let scene = Scene::new().await;
-    let context = BuildContext { vault: scene.vault.clone(), clock: Arc::new(scene.clock.clone()) };
+    let context = context(&scene);
     let mut registry = Registry::new();
     register(&mut registry);
     let build = |more: Value| {
@@ -69,7 +73,7 @@ async fn a_client_certificate_goes_with_the_login_and_is_not_printed() {
         "username": "user", "api_key": "key-123456", "http": { "client_identity": identity },
     });
     let settings: Settings = serde_json::from_value(settings).unwrap();
-    let context = BuildContext { vault: scene.vault.clone(), clock: Arc::new(scene.clock.clone()) };
+    let context = context(&scene);
     let printed = format!("{settings:?} {:?}", settings.clone().build(&context).unwrap());
     assert!(!printed.contains(key.lines().nth(1).unwrap()), "{printed}");
 }
