@@ -9,7 +9,6 @@ use certlife_core::{
     Error, ErrorKind, Operation, Result,
     http::{Answer, Client, FailedExchange, Paged, Refinement, Request, Response, StatusCode},
 };
-
 use serde::de::DeserializeOwned;
 
 use super::{

@@ -57,7 +57,7 @@ impl Entrust {
         let Some(order) = listed.tracking_id.filter(|id| *id > 0) else { return Ok(None) };
         let handle = Handle { order, client: None };
         let read = match self.api.certificate(OPERATION, order).await {
-            Ok((full, answer)) => self.read(handle, None, &with_list(full, &listed), &answer),
+            Ok((full, answer)) => self.read(handle, &with_list(full, &listed), &answer),
             Err(error) => Err(error),
         };
         match read {
@@ -65,7 +65,7 @@ impl Entrust {
             Err(error) if matches!(error.kind(), ErrorKind::Protocol(_) | ErrorKind::NotFound(_)) => {
                 let bare = Certificate { end_entity_cert: None, ..listed };
                 let mut snapshot = bare
-                    .snapshot(handle, None, self.clock.now())
+                    .snapshot(handle, self.clock.now())
                     .map_err(|input| Error::new(NAME, OPERATION, ErrorKind::Input(input)))?;
                 snapshot.message = Some(format!("it could not be read: {}", error.kind()).into());
                 Ok(Some(snapshot))

@@ -16,7 +16,7 @@ use super::{
     options::{CustomValue, OrderOptions, SignatureAlgorithm, last_day, period},
     product::{self, PRIVATE_DEDICATED},
     settings::ValidityAs,
-    snapshot::Handle,
+    snapshot::{Handle, common_name},
     wire::{Certificate, Operate, OrderBody, TrackingBody},
 };
 
@@ -46,10 +46,10 @@ impl Entrust {
         let placed = placed?;
         let handle = Handle { order: placed.tracking_id.unwrap_or_default(), client: body.client_id };
         // An order whose certificate cannot be read exists all the same.
-        let snapshot = placed.snapshot(handle, Some(intent), self.clock.now()).or_else(|unreadable| {
+        let snapshot = placed.snapshot(handle, self.clock.now()).or_else(|unreadable| {
             let bare = Certificate { end_entity_cert: None, ..placed.clone() };
             tracing::warn!(order = handle.order, error = %unreadable, "the certificate in the answer is not usable");
-            bare.snapshot(handle, Some(intent), self.clock.now())
+            bare.snapshot(handle, self.clock.now())
         });
         snapshot.map_err(|input| Error::new(NAME, Operation::PlaceOrder, ErrorKind::Input(input)))
     }
@@ -84,7 +84,7 @@ impl Entrust {
             client_id: whose.map(|whose| whose.client),
             org: named,
             csr: intent.csr.pem(),
-            subject_alt_name: alt_names(request),
+            subject_alt_name: alt_names(intent),
             signing_alg: Some(options.signature_algorithm.unwrap_or(SignatureAlgorithm::Sha2).word()),
             eku: options.extended_key_usage.map(super::ExtendedKeyUsage::word),
             ct_log: options.ct_log,
@@ -222,7 +222,7 @@ impl Entrust {
         };
         let handle = Handle { order: id, client: self.client_of(&intent.request) };
         let (order, answer) = self.api.certificate(OPERATION, id).await?;
-        let snapshot = self.read(handle, Some(intent), &order, &answer)?;
+        let snapshot = self.read(handle, &order, &answer)?;
         Ok(Found::Order(Box::new(snapshot)))
     }
 
@@ -253,17 +253,16 @@ impl Entrust {
     pub(super) async fn ask(&self, operation: Operation, order: &OrderRef) -> Result<OrderSnapshot> {
         let handle = Handle::read(operation, &order.handle)?;
         let (certificate, answer) = self.api.certificate(operation, handle.order).await?;
-        self.read(handle, order.intent.as_ref(), &certificate, &answer)
+        self.read(handle, &certificate, &answer)
     }
 
     pub(super) fn read(
         &self,
         handle: Handle,
-        intent: Option<&OrderIntent>,
         order: &Certificate,
         answer: &Response,
     ) -> Result<OrderSnapshot> {
-        let snapshot = order.snapshot(handle, intent, self.clock.now());
+        let snapshot = order.snapshot(handle, self.clock.now());
         snapshot.map_err(|input| answer.unexpected(format!("its certificate is not usable: {input}")))
     }
 
@@ -292,7 +291,7 @@ impl Entrust {
             Ok(Done::Yes(answer)) => {
                 let made: Option<Certificate> = answer.json().ok();
                 if let Some(made) = made.filter(|made| made.end_entity_cert.is_some()) {
-                    return self.read(handle, order.intent.as_ref(), &made, &answer);
+                    return self.read(handle, &made, &answer);
                 }
                 None
             }
@@ -305,7 +304,7 @@ impl Entrust {
                 if !is_carried_out(decision, &now) {
                     return Err(error);
                 }
-                return self.read(handle, order.intent.as_ref(), &now, &answer);
+                return self.read(handle, &now, &answer);
             }
             Err(error) => return Err(error),
         };
@@ -315,7 +314,7 @@ impl Entrust {
                 let what = format!("the order is {}, and the CA says: {words}", now.word());
                 Err(Error::new(NAME, OPERATION, ErrorKind::NotNow(what.into())))
             }
-            _ => self.read(handle, order.intent.as_ref(), &now, &answer),
+            _ => self.read(handle, &now, &answer),
         }
     }
 
@@ -349,10 +348,13 @@ fn is_carried_out(decision: Decision, order: &Certificate) -> bool {
     }
 }
 
-/// The names as the CA wants them: all, but for the standard product, whose common name is in the CSR alone.
-fn alt_names(request: &OrderRequest) -> Vec<String> {
-    let skipped = usize::from(request.product.as_deref() == Some(product::STANDARD));
-    request.identifiers.iter().skip(skipped).map(ToString::to_string).collect()
+/// The names as the CA wants them: all, but for the standard product, which takes the common name from the CSR alone.
+fn alt_names(intent: &OrderIntent) -> Vec<String> {
+    let request = &intent.request;
+    let is_standard = request.product.as_deref() == Some(product::STANDARD);
+    let common = common_name(intent.csr.subject().as_str()).filter(|_| is_standard);
+    let names = request.identifiers.iter().map(ToString::to_string);
+    names.filter(|name| Some(name.as_str()) != common).collect()
 }
 
 /// Whether a tracking text holds the reference, and not merely one that begins like it.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use certlife_core::{
     Chain, Error, ErrorKind, Identifier, InputError, Operation, Result, Timestamp, VendorText,
-    ca::{OrderHandle, OrderIntent, OrderSnapshot, Stage},
+    ca::{OrderHandle, OrderSnapshot, Stage},
     x509::ChainOptions,
 };
 use serde::{Deserialize, Serialize};
@@ -95,18 +95,16 @@ impl Certificate {
     }
 
     /// The certificate with the intermediates, whatever order they came in; the root is left out.
-    pub(super) fn chain(&self, intent: Option<&OrderIntent>) -> Result<Option<Chain>, InputError> {
+    fn chain(&self) -> Result<Option<Chain>, InputError> {
         let Some(leaf) = &self.end_entity_cert else { return Ok(None) };
+        let key = Chain::from_pem(leaf)?.info()?.key_hash;
         let mut pem = leaf.trim().to_owned();
         for other in self.chain_certs.iter().filter_map(Value::as_str).take(Chain::MAX_CERTIFICATES) {
             pem.push('\n');
             pem.push_str(other.trim());
         }
         pem.push('\n');
-        let mut options = ChainOptions::default().drop_unrelated(true);
-        if let Some(intent) = intent {
-            options = options.leaf_key(intent.csr.public_key_hash());
-        }
+        let options = ChainOptions::default().drop_unrelated(true).leaf_key(key);
         options.from_pem(&pem).map(|assembled| Some(assembled.chain))
     }
 
@@ -149,14 +147,9 @@ impl Certificate {
     /// # Errors
     ///
     /// If its certificate cannot be read.
-    pub(super) fn snapshot(
-        &self,
-        handle: Handle,
-        intent: Option<&OrderIntent>,
-        now: Timestamp,
-    ) -> Result<OrderSnapshot, InputError> {
+    pub(super) fn snapshot(&self, handle: Handle, now: Timestamp) -> Result<OrderSnapshot, InputError> {
         let stage = self.stage(now);
-        let certificate = self.chain(intent)?;
+        let certificate = self.chain()?;
         let identifiers = match certificate.as_ref().and_then(|chain| chain.info().ok()) {
             Some(info) if !info.identifiers.is_empty() => info.identifiers.into_iter().collect(),
             _ => self.identifiers(),
@@ -184,7 +177,7 @@ fn ask_again(stage: Stage, word: &str) -> Duration {
 }
 
 /// The common name in a distinguished name as text: `cn=shop.example.org,o=…`.
-fn common_name(dn: &str) -> Option<&str> {
+pub(super) fn common_name(dn: &str) -> Option<&str> {
     dn.split(',').find_map(|part| {
         let (kind, value) = part.split_once('=')?;
         kind.trim().eq_ignore_ascii_case("cn").then(|| value.trim())

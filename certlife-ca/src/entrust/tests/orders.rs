@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use certlife_core::{
-    CertificateAuthority as _, Clock as _, ErrorKind, Retry,
-    ca::{Contact, ContactRole, Decision, OrderHandle, OrderRequest, Purpose, Stage},
+    CertificateAuthority as _, Clock as _, CsrTemplate, ErrorKind, KeyAlgorithm, PrivateKey, Retry,
+    ca::{Contact, ContactRole, Decision, OrderHandle, OrderIntent, OrderRequest, Purpose, Stage},
 };
 use serde_json::{Value, json};
 
@@ -140,11 +140,35 @@ async fn the_requester_may_be_a_contact_of_the_order() {
 #[tokio::test]
 async fn the_standard_product_names_the_twin_alone() {
     let scene = Scene::new().await;
-    let standard = |names: &[&str]| OrderRequest { product: Some("STANDARD_SSL".into()), ..request(names) };
-    placed(&scene, standard(&["shop.northwind.example", "www.shop.northwind.example"])).await;
-    assert_eq!(last_body(&scene)["subjectAltName"], json!(["www.shop.northwind.example"]));
-    placed(&scene, standard(&["shop.northwind.example"])).await;
-    assert_eq!(last_body(&scene)["subjectAltName"], json!([]));
+    let names = ["shop.northwind.example", "www.shop.northwind.example"];
+    let request = OrderRequest { product: Some("STANDARD_SSL".into()), ..request(&names) };
+    let plain = intent(request.clone());
+    let mut template = CsrTemplate::new(request.identifiers.iter().cloned());
+    template.common_name = request.identifiers.first().cloned();
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let with_name = OrderIntent { csr: template.sign(&key).unwrap(), ..plain.clone() };
+    // A request without common name would lose one.
+    for (intent, expected) in [(plain, &names[..]), (with_name, &names[1..])] {
+        let seen = scene.ca().place(&intent).await.unwrap();
+        assert_eq!(last_body(&scene)["subjectAltName"], json!(expected));
+        let issued = seen.certificate.unwrap().info().unwrap().identifiers;
+        assert_eq!(issued, request.identifiers.iter().cloned().collect());
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_key_is_passed_on_for_the_engine_to_refuse() {
+    let scene = Scene::new().await;
+    let (intent, seen) = placed(&scene, request(&["shop.northwind.example"])).await;
+    let (_, other) = placed(&scene, request(&["shop.northwind.example"])).await;
+    let chain = other.certificate.clone().unwrap();
+    let body = json!({
+        "status": "ACTIVE", "endEntityCert": chain.leaf_pem(),
+        "chainCerts": [seen.certificate.clone().unwrap().leaf_pem(), chain.intermediates_pem()],
+    });
+    scene.fake.befall(Step::Read, Mishap::Say(200, body));
+    let told = scene.ca().poll(&order(&intent, &seen)).await.unwrap();
+    assert_eq!((told.stage, told.certificate), (Stage::Issued, other.certificate));
 }
 
 #[tokio::test]
