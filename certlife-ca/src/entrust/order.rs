@@ -40,10 +40,18 @@ impl Entrust {
             (Purpose::Reissue { .. }, Some(of)) => self.api.reissue(of, &body).await,
             _ => self.api.order(&body).await,
         };
-        if placed.as_ref().is_err_and(|error| *error.kind() != ErrorKind::Uncertain) {
-            attempts.undo(&intent.reference).await;
-        }
-        let placed = placed?;
+        let placed = match placed {
+            Err(error) if *error.kind() == ErrorKind::Uncertain => {
+                // The request may have waited, or the machine slept, before it was sent.
+                attempts.begin(&intent.reference, self.clock.now()).await?;
+                return Err(error);
+            }
+            Err(error) => {
+                attempts.undo(&intent.reference).await;
+                return Err(error);
+            }
+            Ok(placed) => placed,
+        };
         let handle = Handle { order: placed.tracking_id.unwrap_or_default(), client: body.client_id };
         // An order whose certificate cannot be read exists all the same.
         let snapshot = placed.snapshot(handle, self.clock.now()).or_else(|unreadable| {

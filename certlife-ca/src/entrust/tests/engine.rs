@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use certlife_core::{
-    CertificateAuthority, CertificateId, Clock as _, Engine, EngineBuilder, KeyRing, RevocationReason, Store,
+    BuildContext, CertificateAuthority, CertificateId, Clock, Engine, EngineBuilder, KeyRing,
+    RevocationReason, Store, Timestamp, async_trait,
     ca::{Decision, ImportFilter},
     engine::CaOptions,
     model::{CertificateSpec, OrderState},
@@ -21,6 +22,24 @@ use super::{
 
 const DAY: Duration = Duration::from_hours(24);
 
+/// The clock of the scene as the engine sees it: it leaps when a request is repeated, and not whenever the engine
+/// looks after its leases while one is under way.
+#[derive(Debug)]
+struct Steady(LeapClock);
+
+#[async_trait]
+impl Clock for Steady {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    async fn sleep_until(&self, deadline: Timestamp) {
+        while self.now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
 /// A host with one account.
 struct Host {
     scene: Scene,
@@ -37,7 +56,7 @@ impl Host {
     fn builder(&self, plan: &Arc<CrashPlan>) -> EngineBuilder {
         let store: Arc<dyn Store> = self.store.clone();
         let builder = Engine::builder(Crashing::new(store, plan), self.ring.clone())
-            .clock(Arc::new(self.scene.clock.clone()))
+            .clock(Arc::new(Steady(self.scene.clock.clone())))
             .seed(1)
             .linger(Duration::ZERO);
         let account: AccountName = "entrust".parse().unwrap();
@@ -47,8 +66,9 @@ impl Host {
             "http": { "roots": self.scene.fake.world().issuer.root_pem(), "only_roots": true },
         });
         let settings: Settings = serde_json::from_value(settings).unwrap();
-        let ca: Arc<dyn CertificateAuthority> =
-            Arc::new(settings.build(&builder.context(account.clone())).unwrap());
+        let clock: Arc<dyn Clock> = Arc::new(self.scene.clock.clone());
+        let context = BuildContext { clock, ..builder.context(account.clone()) };
+        let ca: Arc<dyn CertificateAuthority> = Arc::new(settings.build(&context).unwrap());
         builder.ca(account, Crashing::new(ca, plan), CaOptions::default())
     }
 
