@@ -5,6 +5,7 @@
 //! | `acme` | `acme` | Let's Encrypt and any RFC 8555 server |
 //! | `entrust` | `entrust` | Entrust Certificate Services (Enterprise API, version 2) |
 //! | `private` | `private` | an embedded authority: root, intermediate, CRL |
+//! | `sslstore` | `sslstore` | The SSL Store: products of Sectigo, Symantec and DigiCert |
 //!
 //! Each keeps the contract of [`CertificateAuthority`](certlife_core::CertificateAuthority) and runs the same
 //! conformance suite.
@@ -19,10 +20,13 @@ pub mod entrust;
 #[cfg(feature = "private")]
 #[cfg_attr(docsrs, doc(cfg(feature = "private")))]
 pub mod private;
+#[cfg(feature = "sslstore")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sslstore")))]
+pub mod sslstore;
 
 /// Registers every authority that is built in, under its name.
 #[cfg_attr(
-    not(any(feature = "acme", feature = "entrust", feature = "private")),
+    not(any(feature = "acme", feature = "entrust", feature = "private", feature = "sslstore")),
     expect(unused_variables, reason = "without vendors there is nothing to add")
 )]
 pub fn register(registry: &mut certlife_core::Registry) {
@@ -32,4 +36,6 @@ pub fn register(registry: &mut certlife_core::Registry) {
     entrust::register(registry);
     #[cfg(feature = "private")]
     private::register(registry);
+    #[cfg(feature = "sslstore")]
+    sslstore::register(registry);
 }

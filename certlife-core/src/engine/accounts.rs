@@ -212,6 +212,8 @@ pub(crate) struct Accounts {
     cas: Named<CaAccount>,
     dns: Named<DnsAccount>,
     targets: Named<TargetAccount>,
+    /// CA accounts of whose catalogs it is not known whether they are on the schedule.
+    unscheduled: Mutex<BTreeSet<AccountName>>,
     /// Targets that have forgotten everything with the process before this one.
     forgetful: Mutex<BTreeSet<AccountName>>,
 }
@@ -225,6 +227,9 @@ impl Accounts {
         provider: Arc<dyn CertificateAuthority>,
         options: CaOptions,
     ) {
+        if provider.capabilities().catalog {
+            lock(&self.unscheduled).insert(name.clone());
+        }
         let concurrency = options.concurrency;
         put(&self.cas, Account::new(name, provider, options, concurrency), |account| &account.name);
     }
@@ -241,6 +246,16 @@ impl Accounts {
         }
         let concurrency = options.concurrency;
         put(&self.targets, Account::new(name, provider, options, concurrency), |account| &account.name);
+    }
+
+    /// CA accounts that have a catalog and may not be on the schedule yet.
+    pub(crate) fn unscheduled(&self) -> BTreeSet<AccountName> {
+        lock(&self.unscheduled).clone()
+    }
+
+    /// Notes that the catalog of an account is on the schedule.
+    pub(crate) fn scheduled(&self, account: &AccountName) {
+        lock(&self.unscheduled).remove(account);
     }
 
     /// Targets that have forgotten what was installed on them.

@@ -3,6 +3,7 @@
 mod accounts;
 mod backoff;
 mod builder;
+mod catalog;
 mod certificate;
 mod commands;
 mod context;

@@ -173,9 +173,8 @@ impl Run<'_> {
             challenges,
             options: spec.options.clone(),
         };
-        let catalog = super::order_desk::stored_catalog(self.context, &order.ca).await?;
-        ca.provider
-            .check(&request, catalog.as_ref())
+        super::catalog::check(self.context, &ca, &request)
+            .await?
             .map_err(|input| Error::input(Operation::PlaceOrder, input))?;
         Ok((OrderIntent { reference: format!("certlife-{}", order.id), request, csr }, key, new_key))
     }

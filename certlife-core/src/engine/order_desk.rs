@@ -1,15 +1,12 @@
-//! The order desk: catalogs, and orders that already exist at a CA.
-//!
-//! Here is what every CA has in common. What the commercial CAs need beyond it — approvers, validation of
-//! domains apart from orders, presets — is added here, not in the steps of orders.
+//! The order desk: who may approve, domains apart from orders, and orders that already exist at a CA.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Engine, certificate, principal::unknown};
+use super::{Engine, certificate, principal::unknown};
 use crate::{
-    ca::{Catalog, DomainValidation, ImportFilter, OrderSnapshot, PurposeKind, Stage},
+    ca::{DomainValidation, ImportFilter, OrderSnapshot, PurposeKind, Stage},
     challenge::Proof,
     digest::Fingerprint,
     error::{Error, Operation, Result},
@@ -17,7 +14,7 @@ use crate::{
     journal::{Changes, lost_race},
     model::{Actor, Certificate, CertificateSpec, CertificateState, EventKind, Occurrence, Version},
     name::Identifier,
-    store::{Field, Key, Kind, Query},
+    store::{Field, Kind, Query},
     x509::Chain,
 };
 
@@ -35,47 +32,7 @@ pub struct ImportReport {
     pub without_certificate: usize,
 }
 
-/// The catalog of an account as last read; none if it was never read.
-pub(super) async fn stored_catalog(context: &Context, account: &AccountName) -> Result<Option<Catalog>> {
-    Ok(context.journal.setting(&catalog_key(account)).await?.map(|(catalog, _)| catalog))
-}
-
-fn catalog_key(account: &AccountName) -> Key {
-    Key::new(Kind::Catalog, account)
-}
-
 impl Engine {
-    /// Reads what a CA account may order, and keeps it: later wishes are checked against it.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the CA has no catalog, and what it says.
-    pub async fn refresh_catalog(&self, account: &AccountName) -> Result<Catalog> {
-        let ca =
-            self.context.accounts.ca(account).map_err(|input| Error::input(Operation::Catalog, input))?;
-        let catalog = {
-            let _place = ca.place().await;
-            ca.provider.catalog().await?
-        };
-        let key = catalog_key(account);
-        loop {
-            let revision = self.context.journal.setting::<Catalog>(&key).await?.map(|(_, revision)| revision);
-            match self.context.journal.set(key.clone(), &catalog, revision, &[]).await {
-                Err(error) if lost_race(&error) => {}
-                other => return other.map(|()| catalog),
-            }
-        }
-    }
-
-    /// The catalog of a CA account as last read; none if it was never read.
-    ///
-    /// # Errors
-    ///
-    /// What the store says.
-    pub async fn catalog(&self, account: &AccountName) -> Result<Option<Catalog>> {
-        stored_catalog(&self.context, account).await
-    }
-
     /// Lists the e-mail addresses of which one may confirm control of `domain` at a CA account, for a
     /// [`Route::Email`](crate::model::Route::Email).
     ///

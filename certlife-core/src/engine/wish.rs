@@ -58,8 +58,7 @@ pub(super) async fn check(
         challenges,
         options: spec.options.clone(),
     };
-    let catalog = super::order_desk::stored_catalog(context, &spec.ca).await?;
-    ca.provider.check(&request, catalog.as_ref()).map_err(fail)
+    super::catalog::check(context, &ca, &request).await?.map_err(fail)
 }
 
 fn check_identifiers(spec: &CertificateSpec, capabilities: &CaCapabilities) -> Result<(), InputError> {

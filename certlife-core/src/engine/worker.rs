@@ -11,7 +11,7 @@ use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::{Context, Engine, certificate, deployment, order};
+use super::{Context, Engine, catalog, certificate, deployment, order};
 use crate::{
     error::{Error, ErrorKind, Operation, ProviderName, Result, Retry},
     journal::lost_race,
@@ -136,6 +136,7 @@ async fn claim(context: &Context, limit: usize) -> Result<Claimed> {
         return Ok(Claimed::default());
     }
     deployment::restore(context).await?;
+    catalog::schedule(context).await?;
     let now = context.now();
     let until = now + context.settings.lease;
     context.journal.store.claim(&Claim { worker: context.worker, now, until, limit }).await
@@ -151,7 +152,8 @@ async fn step(context: Arc<Context>, leased: Leased) {
             Kind::Certificate => certificate::step(&context, &record, &lease).await,
             Kind::Order => order::step(&context, &record, &lease).await,
             Kind::Deployment => deployment::step(&context, &record, &lease).await,
-            // Only these three kinds are ever written with a due time.
+            Kind::Catalog => catalog::step(&context, &record, &lease).await,
+            // Only these kinds are ever written with a due time.
             _ => Ok(()),
         }
     };

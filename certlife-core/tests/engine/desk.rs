@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use certlife_core::{
     CertificateAuthority as _, CsrTemplate, Identifier, KeyAlgorithm, Operation, PrivateKey,
-    ca::{ImportFilter, OrderIntent, OrderRequest, Purpose},
+    ca::{Catalog, ImportFilter, OrderIntent, OrderRequest, Product, Purpose},
     challenge::{AuthorizationStatus, ChallengeKind, ChallengeResponse},
     model::{Event, EventKind, OrderState, PublicationState, Route, RouteReason},
 };
-use certlife_testkit::crash::CrashPlan;
+use certlife_testkit::{ca::Fault, crash::CrashPlan};
 
 use crate::world::{DAY, World, only_order, spec};
 
@@ -201,4 +201,40 @@ async fn two_thousand_orders_are_taken_over_once_whatever_happens() {
     let versions = engine.versions(&one, None).await.unwrap().items;
     assert_eq!(versions.len(), 2);
     assert!(versions[0].key.is_some() && versions[1].key.is_none());
+}
+
+#[tokio::test]
+async fn a_catalog_is_read_weekly_and_when_a_wish_does_not_fit_it() {
+    let product = Product {
+        id: "dv".into(),
+        name: "Domain validated".into(),
+        available: true,
+        validity: Vec::new(),
+        key_algorithms: [].into(),
+        max_identifiers: None,
+        wildcards: None,
+        details: [].into(),
+    };
+    let catalog = Catalog { products: vec![product], ..Catalog::default() };
+    let world = World::with_ca(|ca| ca.catalog(catalog.clone()));
+    world.ca.inject(Some(Operation::Catalog), Fault::Fail);
+    let (engine, account) = (world.engine().await, "ca".parse().unwrap());
+    assert_eq!(engine.catalog(&account).await.unwrap(), None);
+    world.work(&engine, Duration::from_hours(1)).await;
+    assert_eq!(engine.catalog(&account).await.unwrap(), Some(catalog), "a failed attempt is repeated");
+    let read = || world.ca.requests_for(Operation::Catalog);
+    assert_eq!(read(), 1);
+    world.work(&engine, 20 * DAY).await;
+    assert!((2..=3).contains(&read()), "{} times in three weeks", read());
+
+    let before = read();
+    world.clock.advance(Duration::from_hours(2));
+    for _ in 0..2 {
+        let refused =
+            engine.ensure(spec("www", &["example.com"]).product("ev")).await.unwrap_err().to_string();
+        assert!(refused.contains("product") && refused.contains("dv"), "{refused}");
+    }
+    assert_eq!(read() - before, 1, "a fresh catalog is not read again");
+    engine.ensure(spec("www", &["example.com"]).product("dv")).await.unwrap();
+    assert_eq!(read() - before, 1);
 }
