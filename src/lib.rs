@@ -144,6 +144,7 @@
 //! | kind | what it is | feature | by default |
 //! | --- | --- | --- | --- |
 //! | `acme` | CA: Let's Encrypt and every other ACME server (RFC 8555) | `acme` | yes |
+//! | `entrust` | CA: Entrust Certificate Services | `entrust` | |
 //! | `private` | CA: embedded in the host, below its own root or an imported one | `private-ca` | yes |
 //! | `sectigo` | CA: Sectigo Certificate Manager | `sectigo` | |
 //! | `sslstore` | CA: The SSL Store, which sells Sectigo, Symantec and `DigiCert` | `sslstore` | |

@@ -3,6 +3,7 @@
 //! | provider | feature | |
 //! | --- | --- | --- |
 //! | `acme` | `acme` | Let's Encrypt and any RFC 8555 server |
+//! | `entrust` | `entrust` | Entrust Certificate Services (Enterprise API, version 2) |
 //! | `private` | `private` | an embedded authority: root, intermediate, CRL |
 //! | `sectigo` | `sectigo` | Sectigo Certificate Manager |
 //! | `sslstore` | `sslstore` | The SSL Store: products of Sectigo, Symantec and DigiCert |
@@ -13,6 +14,8 @@
 
 #[cfg(feature = "acme")]
 pub mod acme;
+#[cfg(feature = "entrust")]
+pub mod entrust;
 #[cfg(feature = "private")]
 pub mod private;
 #[cfg(feature = "sectigo")]
@@ -28,6 +31,8 @@ pub mod sslstore;
 pub fn register(registry: &mut certlife_core::Registry) {
     #[cfg(feature = "acme")]
     acme::register(registry);
+    #[cfg(feature = "entrust")]
+    entrust::register(registry);
     #[cfg(feature = "private")]
     private::register(registry);
     #[cfg(feature = "sectigo")]

@@ -470,6 +470,11 @@ pub enum Decision {
     Resume,
     /// Give it up.
     Cancel,
+    /// Take it out of the CA's management without revoking it: no more reminders, and where the CA counts
+    /// certificates, it counts no longer.
+    Deactivate,
+    /// Take a deactivated one back into management.
+    Reactivate,
 }
 
 /// How far the validation of a domain is that is apart from any order.

@@ -374,7 +374,7 @@ operations! {
     Respond = "answer the challenges",
     /// Ask after an order.
     PollOrder = "ask after the order",
-    /// Approve, decline, suspend, resume or cancel.
+    /// Approve, decline, suspend, resume, cancel, deactivate or reactivate.
     Decide = "carry the decision out",
     /// Fetch the issued certificate.
     FetchCertificate = "fetch the certificate",

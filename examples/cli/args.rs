@@ -243,6 +243,10 @@ pub(crate) enum Verdict {
     Suspend,
     /// Let a suspended one go on.
     Resume,
+    /// Take it out of the CA's management without revoking it.
+    Deactivate,
+    /// Take a deactivated one back into management.
+    Reactivate,
     /// It is in doubt and does not exist at the CA: place it again. This may cost money.
     PlaceAgain,
     /// It is in doubt: give it up.
@@ -257,6 +261,8 @@ impl Verdict {
             Self::Decline => Some(Decision::Decline),
             Self::Suspend => Some(Decision::Suspend),
             Self::Resume => Some(Decision::Resume),
+            Self::Deactivate => Some(Decision::Deactivate),
+            Self::Reactivate => Some(Decision::Reactivate),
             Self::PlaceAgain | Self::Abandon => None,
         }
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+#[cfg(doc)]
+use super::Principal;
 use super::{
     CaOptions, Context, DnsOptions, Engine, TargetOptions,
     context::{AccountState, account_key, mappings_key},
 };
-#[cfg(doc)]
-use super::Principal;
 use crate::{
     ca::{CertificateAuthority, Decision},
     deploy::Deployer,

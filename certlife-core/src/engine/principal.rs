@@ -271,8 +271,8 @@ impl Principal {
         }
     }
 
-    /// Decides on an order: approve, decline, suspend, resume, cancel. The engine carries it out and keeps
-    /// trying; what became of it is in the order.
+    /// Decides on an order: approve, decline, suspend, resume, cancel, deactivate, reactivate. The engine carries
+    /// it out and keeps trying; what became of it is in the order.
     ///
     /// # Errors
     ///

@@ -38,6 +38,7 @@ macro_rules! ca_conformance {
             renewals_and_reissues_are_issued_or_refused_unsent,
             revoking_twice_is_success,
             decisions_are_carried_out_or_refused_unsent,
+            what_is_put_aside_comes_back,
             approvers_are_listed_or_refused_unsent,
             another_proof_is_taken_or_refused_unsent,
             a_domain_is_validated_apart_from_orders_or_refused_unsent,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use certlife_core::{
-    Identifier, KeyAlgorithm, RevocationReason,
+    Error, ErrorKind, Identifier, KeyAlgorithm, RevocationReason,
     ca::{Decision, OrderRequest, Purpose, PurposeKind, Revocation, Stage},
 };
 use futures_util::{FutureExt as _, future::join_all};
@@ -184,8 +184,9 @@ pub async fn revoking_twice_is_success(fx: &impl CaFixture) {
 
 /// Contract: *declared*, for decisions.
 pub async fn decisions_are_carried_out_or_refused_unsent(fx: &impl CaFixture) {
-    use Decision::{Approve, Cancel, Decline, Resume, Suspend};
-    for (number, decision) in [Approve, Decline, Suspend, Resume, Cancel].into_iter().enumerate() {
+    use Decision::{Approve, Cancel, Deactivate, Decline, Reactivate, Resume, Suspend};
+    let decisions = [Approve, Decline, Suspend, Resume, Cancel, Deactivate, Reactivate];
+    for (number, decision) in decisions.into_iter().enumerate() {
         let intent = intent(fx, vec![dns(fx, &format!("decide-{number}"))]);
         let placed = fx.ca().place(&intent).await.unwrap();
         let order = stored(&intent, &placed);
@@ -198,10 +199,13 @@ pub async fn decisions_are_carried_out_or_refused_unsent(fx: &impl CaFixture) {
         let fits = match decision {
             Approve | Decline => placed.stage == Stage::AwaitingApproval,
             Resume => placed.stage == Stage::Suspended,
+            Deactivate | Reactivate => false,
             _ => !placed.stage.is_lost() && placed.stage != Stage::Issued,
         };
         let outcome = fx.ca().decide(&order, decision).await;
-        if !fits {
+        // Some authorities put certificates on hold, not orders: the next case shows it.
+        let too_early = |error: &Error| matches!(error.kind(), ErrorKind::NotNow(_));
+        if !fits || (decision == Suspend && outcome.as_ref().is_err_and(too_early)) {
             assert!(outcome.is_ok() || outcome.is_err_and(|error| !error.to_string().is_empty()));
             continue;
         }
@@ -216,5 +220,31 @@ pub async fn decisions_are_carried_out_or_refused_unsent(fx: &impl CaFixture) {
         assert!(expected, "{decision:?} left the order {seen:?}");
         let later = fx.ca().poll(&order).await.unwrap().stage;
         assert_eq!(later.is_lost(), seen.is_lost(), "{decision:?} did not last: {later:?}");
+    }
+}
+
+/// Contract: *declared*, for decisions that come in pairs: the second undoes the first, and the certificate stays.
+pub async fn what_is_put_aside_comes_back(fx: &impl CaFixture) {
+    use Decision::{Deactivate, Reactivate, Resume, Suspend};
+    for (label, aside, back) in [("suspend", Suspend, Resume), ("deactivate", Deactivate, Reactivate)] {
+        let intent = intent(fx, vec![dns(fx, label)]);
+        let issued = obtain(fx, &intent).await;
+        let order = stored(&intent, &issued);
+        let decisions = fx.ca().capabilities().decisions;
+        if !decisions.contains(&aside) || !decisions.contains(&back) {
+            continue;
+        }
+        match fx.ca().decide(&order, aside).await {
+            Ok(put) => assert!(!put.stage.is_lost(), "{aside:?} left the order {:?}", put.stage),
+            // Some authorities put orders on hold, not certificates.
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::NotNow(_)), "{error:?}");
+                continue;
+            }
+        }
+        let again = fx.ca().decide(&order, aside).await.unwrap();
+        assert!(!again.stage.is_lost(), "{aside:?}, said twice, left the order {:?}", again.stage);
+        let seen = fx.ca().decide(&order, back).await.unwrap();
+        assert_eq!((seen.stage, chain(&seen)), (Stage::Issued, chain(&issued)), "{back:?}");
     }
 }
