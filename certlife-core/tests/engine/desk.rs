@@ -196,6 +196,7 @@ async fn two_thousand_orders_are_taken_over_once_whatever_happens() {
     // What was taken over can be renewed from here, but not reissued.
     let one = engine.certificates(None).await.unwrap().items.remove(0).spec.id;
     assert_eq!(engine.reissue(&one, None).await.unwrap_err().kind().code(), "not_now");
+    world.clock.advance(DAY);
     engine.renew(&one).await.unwrap();
     world.work(&engine, Duration::from_hours(1)).await;
     let versions = engine.versions(&one, None).await.unwrap().items;
