@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use certlife::{
     AccountName, CertificateId, Fqdn, Identifier, RevocationReason, Timestamp, VersionId, ca::Decision,
+    challenge::ChallengeKind, model::Route,
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize as _;
@@ -123,6 +124,38 @@ pub(crate) enum Command {
         /// The CA account.
         account: AccountName,
     },
+    /// List the e-mail addresses of which one may confirm control of a domain at a CA.
+    Approvers {
+        /// The CA account.
+        account: AccountName,
+        /// The domain.
+        domain: Identifier,
+        /// For this product.
+        #[arg(long)]
+        product: Option<String>,
+    },
+    /// Have a name of the order under way proven in another way, or have the CA look, or write, once more.
+    Revalidate {
+        #[command(flatten)]
+        one: One,
+        /// The name in the certificate.
+        identifier: Identifier,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Validate a domain at a CA apart from orders: say what to publish, and look for it when asked again.
+    ValidateDomain {
+        /// The CA account.
+        account: AccountName,
+        /// The domain.
+        domain: Identifier,
+        /// The kind of proof: dns-txt, dns-cname, http, email.
+        #[arg(long, default_value = "dns-txt", value_parser = kind)]
+        kind: ChallengeKind,
+        /// Who confirms, for email.
+        #[arg(long)]
+        approver: Option<String>,
+    },
     /// List certificates.
     List {
         /// Only those that expire within this time, such as 30d.
@@ -218,6 +251,36 @@ pub(crate) struct Through {
     pub(crate) account: Option<AccountName>,
 }
 
+/// How a name is proven: one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct By {
+    /// A record through this DNS account.
+    #[arg(long, value_name = "ACCOUNT")]
+    dns: Option<AccountName>,
+    /// A file on this target.
+    #[arg(long, value_name = "TARGET")]
+    http: Option<AccountName>,
+    /// A message to this address.
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+    /// What a person puts in place: dns-txt, dns-cname, http.
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    manual: Option<ChallengeKind>,
+}
+
+impl By {
+    pub(crate) fn route(self) -> Route {
+        match (self.dns, self.http, self.email) {
+            (Some(account), ..) => Route::Dns(account),
+            (_, Some(target), _) => Route::Http(target),
+            (.., Some(address)) => Route::Email(address),
+            // One of the four is there: the parser sees to it.
+            _ => Route::Manual(self.manual.unwrap_or(ChallengeKind::DnsTxt)),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct One {
     /// The certificate.
@@ -270,6 +333,11 @@ impl Verdict {
 
 fn span(text: &str) -> Result<Duration, String> {
     Span::parse(text).map(|span| span.0)
+}
+
+fn kind(text: &str) -> Result<ChallengeKind, String> {
+    let text = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text);
+    ChallengeKind::deserialize(text).map_err(|error| error.to_string())
 }
 
 fn reason(text: &str) -> Result<RevocationReason, String> {

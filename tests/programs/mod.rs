@@ -6,14 +6,23 @@ use std::{
 };
 
 /// The features that this build has, so that building an example compiles nothing anew.
-const FEATURES: [(&str, bool); 7] = [
+const FEATURES: [(&str, bool); 16] = [
     ("acme", cfg!(feature = "acme")),
+    ("entrust", cfg!(feature = "entrust")),
     ("private-ca", cfg!(feature = "private-ca")),
+    ("sectigo", cfg!(feature = "sectigo")),
+    ("sslstore", cfg!(feature = "sslstore")),
+    ("azure", cfg!(feature = "azure")),
     ("cloudflare", cfg!(feature = "cloudflare")),
+    ("cloudns", cfg!(feature = "cloudns")),
+    ("dnsmadeeasy", cfg!(feature = "dnsmadeeasy")),
+    ("godaddy", cfg!(feature = "godaddy")),
     ("rfc2136", cfg!(feature = "rfc2136")),
+    ("route53", cfg!(feature = "route53")),
     ("local", cfg!(feature = "local")),
     ("rustls", cfg!(feature = "rustls")),
     ("sqlite", cfg!(feature = "sqlite")),
+    ("http", cfg!(feature = "http")),
 ];
 
 /// Builds an example, if that is not done yet, and returns its path.

@@ -334,7 +334,12 @@ fn describe_order(order: &OrderStatus, sentences: &mut Vec<String>) {
     for validation in &order.validations {
         let names = validation.identifiers.iter().map(Identifier::to_string).collect::<Vec<_>>().join(", ");
         if validation.state == PublicationState::ByHand {
-            sentences.push(format!("The response for {names} has to be published by hand, then verified."));
+            sentences.push(match &validation.route {
+                Route::Email(address) => {
+                    format!("Whoever reads the mail of {address} has to confirm {names}, as the CA's message says.")
+                }
+                _ => format!("The response for {names} has to be published by hand, then verified."),
+            });
         }
         if let Some(failure) = &validation.failure {
             sentences.push(format!("Publishing for {names} failed: {}.", failure.message));

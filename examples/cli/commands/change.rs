@@ -110,7 +110,7 @@ impl Session<'_> {
         Ok(Outcome::Done)
     }
 
-    async fn order_under_way(&self, name: &CertificateId) -> Result<OrderId, Failure> {
+    pub(super) async fn order_under_way(&self, name: &CertificateId) -> Result<OrderId, Failure> {
         let certificate = self.certificate(name).await?;
         certificate.order.ok_or_else(|| Failure::Usage(format!("{name} has no order under way")))
     }

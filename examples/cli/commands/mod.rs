@@ -1,6 +1,7 @@
 //! One function a command.
 
 mod change;
+mod desk;
 mod dns;
 mod export;
 mod inspect;
@@ -49,6 +50,13 @@ pub(crate) async fn run(common: &Common, command: Command, output: &Output) -> R
             session.import(&account, all, names, placed_after).await
         }
         Command::Catalog { account } => session.catalog(&account).await,
+        Command::Approvers { account, domain, product } => {
+            session.approvers(&account, &domain, product.as_deref()).await
+        }
+        Command::Revalidate { one, identifier, by } => session.revalidate(one, &identifier, by).await,
+        Command::ValidateDomain { account, domain, kind, approver } => {
+            session.validate_domain(&account, &domain, kind, approver).await
+        }
         Command::List { expiring, name } => session.list(expiring, name).await,
         Command::Show { name } => session.show(&name).await,
         Command::Explain { name } => session.explain(&name).await,
