@@ -121,7 +121,7 @@ impl World {
         self.ledger.push((reference.clone(), order.number.clone(), paid));
         order.reference.clone_from(&reference);
         order.servers = body["ServerCount"].as_i64().unwrap();
-        order.email = body["AdminContact"]["Email"].as_str().unwrap().to_owned();
+        body["AdminContact"]["Email"].as_str().unwrap().clone_into(&mut order.email);
         order.start(reference, names, csr, body, "ApproverEmail");
         order.major = "Pending".into();
         order.minor = "PENDING".into();
