@@ -152,14 +152,20 @@ impl Api {
         self.zones.pages(operation).limit(20).collect(page).await
     }
 
-    /// Counts the zones that the credential sees.
-    pub(super) async fn count_zones(&self, operation: Operation, account: Option<&str>) -> Result<u64> {
+    /// Lists the first zones that the credential sees, and tells how many there are.
+    pub(super) async fn first_zones(
+        &self,
+        operation: Operation,
+        account: Option<&str>,
+    ) -> Result<(Vec<Zone>, u64)> {
         let mut request = self.zones.get(operation, &["zones"]).query("per_page", FEW_ZONES);
         if let Some(account) = account {
             request = request.query("account.id", account);
         }
-        let envelope: Envelope<Vec<Zone>> = request.send().await?.json()?;
-        Ok(envelope.result_info.map_or(0, |info| info.total_count))
+        let response = request.send().await?;
+        let envelope: Envelope<Vec<Zone>> = response.json()?;
+        let zones = envelope.result.ok_or_else(|| response.unexpected("the answer has no `result`"))?;
+        Ok((zones, envelope.result_info.map_or(0, |info| info.total_count)))
     }
 
     /// Reads one zone.
@@ -200,9 +206,9 @@ impl Api {
     /// Deletes one record. [`ErrorKind::NotFound`] if it is gone.
     ///
     /// <https://developers.cloudflare.com/api/resources/dns/subresources/records/methods/delete/>
-    pub(super) async fn delete(&self, zone: &str, record: &str) -> Result<()> {
+    pub(super) async fn delete(&self, operation: Operation, zone: &str, record: &str) -> Result<()> {
         let path = ["zones", zone, "dns_records", record];
-        self.records.delete(Operation::WithdrawRecord, &path).send().await.map(drop)
+        self.records.delete(operation, &path).send().await.map(drop)
     }
 
     /// Asks what a token of a user is worth.

@@ -32,6 +32,11 @@ pub const NAME: ProviderName = ProviderName::new("cloudflare");
 /// How long it is remembered which names are zones.
 const REMEMBER_ZONES: Duration = Duration::from_mins(5);
 
+/// On how many zones a test of the account tries the rights.
+const TRIED_ZONES: usize = 3;
+/// An id that no record has.
+const NO_RECORD: &str = "00000000000000000000000000000000";
+
 /// Publishes through Cloudflare's API.
 pub struct Cloudflare {
     api: Api,
@@ -170,7 +175,15 @@ impl Cloudflare {
                 None => return Ok(()),
             }
         };
-        match self.api.delete(&ids.zone, &ids.record).await {
+        match self.api.delete(Operation::WithdrawRecord, &ids.zone, &ids.record).await {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Deletes a record that no zone has: whoever may edit is told so.
+    async fn try_editing(&self, zone: &str) -> Result<()> {
+        match self.api.delete(Operation::Probe, zone, NO_RECORD).await {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => Ok(()),
             outcome => outcome,
         }
@@ -218,7 +231,9 @@ impl DnsProvider for Cloudflare {
         DnsCapabilities { cname: true, distribution: false, by_hand: false }
     }
 
-    /// Asks whose the credential is and which zones it sees. The right to edit shows with the first record.
+    /// Asks whose the credential is and which zones it sees, and tries the right to edit, on the stated zone or on the
+    /// first few, by deleting a record that does not exist. A missing right is an error for a stated zone, else a
+    /// warning, since another zone may be meant.
     async fn probe(&self) -> Result<AccountSummary> {
         let mut summary = AccountSummary::default();
         let identity = if self.has_token {
@@ -234,9 +249,11 @@ impl DnsProvider for Cloudflare {
         match &self.only {
             Some((id, Some(name))) => {
                 self.api.records(Operation::Probe, id, name, "TXT").await?;
+                self.try_editing(id).await?;
                 summary.details.insert("zone".into(), name.as_str().into());
             }
             Some((id, None)) => {
+                self.try_editing(id).await?;
                 let zone = self.api.zone(Operation::Probe, id).await?;
                 if !zone.is_active() {
                     summary.warnings.push(format!("zone {} is not active", zone.name).into());
@@ -244,7 +261,17 @@ impl DnsProvider for Cloudflare {
                 summary.details.insert("zone".into(), zone.name.as_str().into());
             }
             None => {
-                let count = self.api.count_zones(Operation::Probe, self.account.as_deref()).await?;
+                let (zones, count) = self.api.first_zones(Operation::Probe, self.account.as_deref()).await?;
+                for zone in zones.iter().filter(|zone| zone.is_public() && is_id(&zone.id)).take(TRIED_ZONES)
+                {
+                    match self.try_editing(&zone.id).await {
+                        Err(error) if matches!(error.kind(), ErrorKind::Forbidden(_)) => {
+                            let what = format!("the right DNS:Edit is missing for zone {}", zone.name);
+                            summary.warnings.push(what.into());
+                        }
+                        outcome => outcome?,
+                    }
+                }
                 summary.details.insert("zones".into(), count.to_string().into());
                 if count == 0 {
                     summary.warnings.push("the credential sees no zone; it needs the right Zone:Read".into());

@@ -300,7 +300,25 @@ async fn both_kinds_of_token_and_the_global_key_can_be_tested() {
 }
 
 #[tokio::test]
-async fn an_account_zone_not_founds_is_warned_of() {
+async fn a_missing_right_to_edit_is_named_before_it_is_needed() {
+    let fx = Fixture::new().await;
+    let refusal = json!([{ "code": 10000, "message": "Authentication error" }]);
+    fx.fake.world().refuse_changes = Some((403, refusal));
+    let warnings = fx.dns().probe().await.unwrap().warnings;
+    assert_eq!(warnings[0].as_str(), "the right DNS:Edit is missing for zone example.org");
+    let id = fx.fake.world().zones[0].id.clone();
+    let by_id = json!({ "api_token": TOKEN, "zone_id": id, "base_url": fx.fake.base_url() });
+    let by_id: Settings = serde_json::from_value(by_id).unwrap();
+    let by_id = Cloudflare::from_settings(by_id, clock()).unwrap();
+    for stated in [fx.builder().zone(&id, "example.org").build().unwrap(), by_id] {
+        let error = stated.probe().await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Forbidden(_)), "{error}");
+    }
+    assert!(fx.fake.world().records.is_empty());
+}
+
+#[tokio::test]
+async fn an_account_without_zones_is_warned_of() {
     let fx = Fixture::new().await;
     fx.fake.world().zones.clear();
     assert!(fx.dns().probe().await.unwrap().warnings[0].as_str().contains("Zone:Read"));
