@@ -52,7 +52,8 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
             if purpose == PurposeKind::Renewal && reissues(context, &certificate.value) {
                 purpose = PurposeKind::Reissue;
             }
-            match draft(context, &mut certificate.value, purpose, None, Actor::Engine).await {
+            let drafted = Drafted { purpose, trigger, reason: None, actor: Actor::Engine };
+            match draft(context, &mut certificate.value, drafted).await {
                 Ok((order, drafted)) => {
                     changes.insert(&order, Some(now));
                     if let Some(trigger) = trigger {
@@ -232,13 +233,20 @@ fn is_asked(trigger: RenewalTrigger) -> bool {
     !matches!(trigger, RenewalTrigger::CaWindow | RenewalTrigger::Policy)
 }
 
+/// What is to be drafted: what for, by which rule, why, and at whose wish.
+#[derive(Debug, Clone)]
+pub(super) struct Drafted {
+    pub(super) purpose: PurposeKind,
+    pub(super) trigger: Option<RenewalTrigger>,
+    pub(super) reason: Option<VendorText>,
+    pub(super) actor: Actor,
+}
+
 /// Drafts an order for a certificate whose wish was checked. The caller stores both.
 pub(super) async fn draft(
     context: &Context,
     certificate: &mut Certificate,
-    purpose: PurposeKind,
-    reason: Option<VendorText>,
-    actor: Actor,
+    Drafted { purpose, trigger, reason, actor }: Drafted,
 ) -> Result<(Order, Occurrence)> {
     wish::check(context, &certificate.spec, purpose).await?;
     context.check_enabled(&certificate.spec.ca).await?;
@@ -248,6 +256,7 @@ pub(super) async fn draft(
         certificate: certificate.spec.id.clone(),
         ca: certificate.spec.ca.clone(),
         purpose,
+        trigger,
         predecessor: certificate.current,
         reason,
         created_at: now,

@@ -1,6 +1,7 @@
 //! The engine: it names no vendor, and every step is read → decide → store the intent → act → store the outcome.
 
 mod accounts;
+mod audit;
 mod backoff;
 mod builder;
 mod catalog;
@@ -27,6 +28,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub(crate) use self::context::Context;
 pub use self::{
     accounts::{CaOptions, DnsOptions, TargetOptions, TlsEndpoint},
+    audit::RenewalReport,
     builder::EngineBuilder,
     explain::{DeploymentStatus, Explanation, OrderStatus, ValidationStatus},
     order_desk::ImportReport,

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, Engine, certificate, routes, wish};
+use super::{
+    Context, Engine,
+    certificate::{self, Drafted},
+    routes, wish,
+};
 use crate::{
     ca::{Decision, PurposeKind},
     error::{Error, ErrorKind, Operation, ProviderName, Result},
@@ -61,9 +65,9 @@ impl Principal {
             }
             let now = context.now();
             let mut certificate = Certificate::wanted(spec.clone(), now);
-            let (order, drafted) =
-                certificate::draft(context, &mut certificate, PurposeKind::New, None, self.actor.clone())
-                    .await?;
+            let first =
+                Drafted { purpose: PurposeKind::New, trigger: None, reason: None, actor: self.actor.clone() };
+            let (order, drafted) = certificate::draft(context, &mut certificate, first).await?;
             let identifiers = spec.identifiers.clone();
             let wanted = self.event(EventKind::CertificateWanted { identifiers }).on(&spec.id);
             let due = certificate::settle(&mut certificate, now);
@@ -196,9 +200,9 @@ impl Principal {
                 return Err(Error::new(ca.provider.provider(), Operation::PlaceOrder, kind));
             }
             let now = context.now();
-            let actor = self.actor.clone();
-            let (order, drafted) =
-                certificate::draft(context, &mut stored.value, purpose, reason.clone(), actor).await?;
+            let trigger = (purpose != PurposeKind::New).then_some(RenewalTrigger::Requested);
+            let asked = Drafted { purpose, trigger, reason: reason.clone(), actor: self.actor.clone() };
+            let (order, drafted) = certificate::draft(context, &mut stored.value, asked).await?;
             if stored.value.state == CertificateState::Revoked {
                 stored.value.state = CertificateState::Active;
             }

@@ -17,7 +17,7 @@ use crate::{
     time::Timestamp,
 };
 
-use super::policy::Route;
+use super::{certificate::RenewalTrigger, policy::Route};
 
 /// One attempt at a CA to get a version. Its record is the journal of everything that was done for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Order {
     pub ca: AccountName,
     /// What it is for.
     pub purpose: PurposeKind,
+    /// By which rule it was due, for one that follows or replaces a version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<RenewalTrigger>,
     /// The version that it follows or replaces.
     #[serde(default)]
     pub predecessor: Option<VersionId>,

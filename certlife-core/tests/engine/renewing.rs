@@ -7,8 +7,8 @@ use certlife_core::{
     ca::{Placement, PurposeKind, RenewalWindow},
     engine::{CaOptions, DnsOptions, TargetOptions},
     model::{
-        CertificateSpec, CertificateStatus, EventKind, KeyChange, KeyPolicy, RenewBefore, RenewalPolicy,
-        Route,
+        CertificateSpec, CertificateStatus, EventKind, KeyChange, KeyPolicy, OrderState, RenewBefore,
+        RenewalPolicy, RenewalTrigger, Route,
     },
     store::MemoryStore,
 };
@@ -205,6 +205,14 @@ async fn within_the_term_that_was_paid_for_the_next_version_is_a_reissue() {
     let (first, later) = versions.split_last().unwrap();
     assert_eq!(first.purpose, PurposeKind::New);
     assert!(later.iter().all(|version| version.purpose == PurposeKind::Reissue));
+    let reports = engine.renewals(Some(&id("www")), None).await.unwrap().items;
+    assert_eq!(reports.len(), later.len());
+    assert!(reports.iter().all(|report| report.trigger == Some(RenewalTrigger::Policy)
+        && report.purpose == PurposeKind::Reissue
+        && report.state == OrderState::Issued
+        && report.number.is_some()
+        && report.next_attempt.is_none()));
+    assert_eq!(reports[0].version, Some(versions[0].id));
     let paid = || world.ca.ledger().iter().filter(|line| line.paid).count();
     assert_eq!(paid(), 1);
 
