@@ -184,6 +184,7 @@ impl World {
         let sent = body.subject_alternative_names.iter().map(String::as_str);
         let names = names(body.common_name.as_deref(), sent)?;
         self.check_domains(&names, body.dcv_mode.as_deref(), body.dcv_email.as_deref())?;
+        self.reasons.push(body.reason);
         let (polls, csr) = (self.polls, body.csr);
         self.ledger.push(LedgerLine { csr: csr.clone(), paid: false });
         let record = self.record(id)?;

@@ -1,0 +1,284 @@
+//! With the engine around it: nine days of waiting, every order once, a crash at every point, and proofs that Sectigo
+//! really looks for.
+
+use certlife_core::{
+    Engine, EngineBuilder, RevocationReason,
+    ca::{Decision, ImportFilter},
+    model::{CertificateSpec, OrderState, Route},
+};
+use certlife_testkit::crash::CrashPlan;
+
+use super::*;
+use crate::{
+    sectigo::Settings,
+    testing::{self, DAY, Outside, crashes, newest_order, www},
+};
+
+/// A host with one account, and with DNS and a web server that it may change.
+struct Host {
+    fx: Fixture,
+    host: testing::Host,
+    outside: Outside,
+}
+
+impl Host {
+    /// Domains validated apart from orders.
+    async fn new() -> Self {
+        Self::over(Fixture::start().await)
+    }
+
+    /// Domains validated with each order, by what can be seen.
+    async fn with_order_validation() -> Self {
+        Self::over(Fixture::with_order_validation().await)
+    }
+
+    fn over(fx: Fixture) -> Self {
+        let (host, outside) = (testing::Host::new("sectigo", &fx.clock), Outside::new(&fx.clock, DOMAIN));
+        fx.fake.world().outside = Some(outside.clone());
+        Self { fx, host, outside }
+    }
+
+    fn builder(&self, plan: &Arc<CrashPlan>) -> EngineBuilder {
+        let (uri, with_orders) = (self.fx.fake.server.uri(), !self.fx.fake.world().prevalidation);
+        let mut settings = match self.fx.fake.world().scheme {
+            Scheme::OAuth => json!({
+                "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "token_url": format!("{uri}/token"),
+            }),
+            _ => json!({ "customer_uri": CUSTOMER, "login": LOGIN, "password": PASSWORD }),
+        };
+        settings["base_url"] = json!(uri);
+        settings["order_validation"] = json!(with_orders);
+        settings["http"] = json!({ "roots": self.fx.fake.world().issuer.root_pem(), "only_roots": true });
+        let settings: Settings = serde_json::from_value(settings).unwrap();
+        let builder = self
+            .host
+            .builder(plan, |context| Sectigo::from_settings(settings, context.clock.clone()).unwrap());
+        self.outside.added_to(builder, plan)
+    }
+
+    async fn engine(&self) -> Engine {
+        self.builder(&CrashPlan::never()).build().await.unwrap()
+    }
+
+    async fn work(&self, engine: &Engine, horizon: Duration) {
+        self.host.work(engine, horizon).await;
+    }
+
+    /// What was paid for, and everything that was ordered.
+    fn booked(&self) -> (usize, usize) {
+        (self.fx.paid(), self.fx.fake.world().ledger.len())
+    }
+
+    fn is_tidy(&self) -> bool {
+        let calls = self.outside.web.calls();
+        self.outside.dns.all_records().is_empty() && calls.put_challenge <= calls.remove_challenge
+    }
+}
+
+fn spec() -> CertificateSpec {
+    let mut spec = CertificateSpec::new(www(), "sectigo".parse().unwrap())
+        .identifiers(identifiers(&["www.suite.example", "shop.suite.example"]));
+    spec.product = Some(PROFILE.to_string());
+    spec.organization = Some(ORGANIZATION.to_string());
+    spec.options = OrderOptions::default().comments("For the relaunch").into();
+    spec
+}
+
+fn by_dns() -> CertificateSpec {
+    spec().validate(Route::Dns("dns".parse().unwrap()))
+}
+
+#[tokio::test]
+async fn an_order_waits_nine_days_for_its_approval_and_lives_on() {
+    let host = Host::new().await;
+    host.fx.fake.world().approval = true;
+    let account = host.host.account.clone();
+    let engine = host.engine().await;
+    engine.refresh_catalog(&account).await.unwrap();
+    engine.ensure(spec()).await.unwrap();
+    host.fx.requests();
+    host.work(&engine, 9 * DAY).await;
+    let order = newest_order(&engine).await;
+    assert_eq!(order.state, OrderState::AwaitingApproval, "{order:#?}");
+    let requests = host.fx.requests().len();
+    assert!(requests < 250, "{requests} requests in nine days");
+
+    engine.decide(order.id, Decision::Approve).await.unwrap();
+    host.work(&engine, Duration::from_mins(5)).await;
+    let versions = async || engine.versions(&www(), None).await.unwrap().items;
+    assert_eq!((versions().await.len(), host.booked()), (1, (1, 1)));
+    let first = engine.certificate(&www()).await.unwrap().current.unwrap();
+
+    // A third of 199 days before the end it is renewed, which is approved as well.
+    host.work(&engine, 150 * DAY).await;
+    let order = newest_order(&engine).await;
+    assert_eq!(order.state, OrderState::AwaitingApproval, "{order:#?}");
+    engine.decide(order.id, Decision::Approve).await.unwrap();
+    host.work(&engine, DAY).await;
+    assert_eq!((versions().await.len(), host.booked()), (2, (2, 2)));
+
+    engine.reissue(&www(), Some("the key was replaced")).await.unwrap();
+    host.work(&engine, DAY).await;
+    assert_eq!((versions().await.len(), host.booked()), (3, (2, 3)));
+    assert!(host.fx.fake.world().reasons.contains(&"the key was replaced".to_owned()));
+    let import = async || {
+        let report = engine.import(&account, &ImportFilter::default()).await.unwrap();
+        (report.listed, report.known, report.imported, report.without_certificate)
+    };
+    assert_eq!(import().await, (2, 2, 0, 0), "a replaced certificate keeps its record");
+
+    engine.revoke(first, RevocationReason::Superseded, None, false).await.unwrap();
+    host.work(&engine, DAY).await;
+    let statuses: Vec<_> =
+        host.fx.fake.world().records.values().map(|record| record.status.clone()).collect();
+    assert_eq!(statuses, ["Revoked", "Issued"]);
+    assert_eq!(import().await, (2, 1, 0, 1), "a revoked certificate is not handed out");
+
+    engine.delete(&www()).await.unwrap();
+    assert_eq!(import().await, (2, 0, 1, 1));
+    let taken_over = engine.certificates(None).await.unwrap().items.remove(0).spec.id;
+    engine.renew(&taken_over).await.unwrap();
+    host.work(&engine, DAY).await;
+    let order = engine.orders(&taken_over, None).await.unwrap().items.remove(0);
+    engine.decide(order.id, Decision::Approve).await.unwrap();
+    host.work(&engine, DAY).await;
+    let current = engine.certificate(&taken_over).await.unwrap().current.unwrap();
+    assert_eq!(engine.version(current).await.unwrap().order, Some(order.id));
+    assert_eq!((host.booked(), import().await), ((3, 4), (3, 2, 0, 1)));
+}
+
+#[tokio::test]
+async fn whatever_the_point_of_a_crash_one_order_is_paid() {
+    let mut at = 1;
+    loop {
+        let host = Host::new().await;
+        host.fx.fake.world().polls = 3;
+        let plan = CrashPlan::freeze_at(at);
+        let work = async {
+            let engine = host.builder(&plan).build().await.unwrap();
+            engine.ensure(spec()).await.unwrap();
+            host.work(&engine, Duration::from_hours(1)).await;
+        };
+        if !crashes(&plan, work).await {
+            break;
+        }
+        host.fx.clock.advance(Duration::from_mins(2));
+        let engine = host.engine().await;
+        engine.ensure(spec()).await.unwrap();
+        host.work(&engine, DAY).await;
+        let order = newest_order(&engine).await;
+        assert_eq!((order.state, host.booked()), (OrderState::Issued, (1, 1)), "point {at}: {order:#?}");
+        at += 1;
+    }
+    assert!(at > 10, "only {at} points were tried");
+}
+
+#[tokio::test]
+async fn whatever_the_point_of_a_crash_one_validated_order_is_paid_and_dns_is_tidy() {
+    let mut at = 1;
+    loop {
+        let host = Host::with_order_validation().await;
+        let plan = CrashPlan::freeze_at(at);
+        let work = async {
+            let engine = host.builder(&plan).build().await.unwrap();
+            engine.ensure(by_dns()).await.unwrap();
+            host.work(&engine, Duration::from_hours(1)).await;
+        };
+        if !crashes(&plan, work).await {
+            break;
+        }
+        host.fx.clock.advance(Duration::from_mins(2));
+        let engine = host.engine().await;
+        engine.ensure(by_dns()).await.unwrap();
+        host.work(&engine, DAY).await;
+        let order = newest_order(&engine).await;
+        assert_eq!((order.state, host.booked()), (OrderState::Issued, (1, 1)), "point {at}: {order:#?}");
+        assert!(host.is_tidy(), "point {at}: {:?}", host.outside.dns);
+        at += 1;
+    }
+    assert!(at > 20, "only {at} points were tried");
+}
+
+/// The call takes no reference: until it is noted, only the certificate tells whose the record is.
+#[tokio::test]
+async fn whatever_the_point_of_a_crash_one_renewal_is_paid() {
+    let mut at = 1;
+    loop {
+        let host = Host::new().await;
+        let engine = host.engine().await;
+        engine.ensure(spec()).await.unwrap();
+        host.work(&engine, DAY).await;
+        drop(engine);
+        let plan = CrashPlan::freeze_at(at);
+        let work = async {
+            let engine = host.builder(&plan).build().await.unwrap();
+            engine.renew(&www()).await.unwrap();
+            host.work(&engine, Duration::from_hours(1)).await;
+        };
+        if !crashes(&plan, work).await {
+            break;
+        }
+        host.fx.clock.advance(Duration::from_mins(2));
+        let engine = host.engine().await;
+        host.work(&engine, DAY).await;
+        if engine.orders(&www(), None).await.unwrap().items.len() == 1 {
+            engine.renew(&www()).await.unwrap();
+            host.work(&engine, DAY).await;
+        }
+        let order = newest_order(&engine).await;
+        assert_eq!((order.state, host.booked()), (OrderState::Issued, (2, 2)), "point {at}: {order:#?}");
+        at += 1;
+    }
+    assert!(at > 10, "only {at} points were tried");
+}
+
+#[tokio::test]
+async fn an_outage_while_ordering_costs_time_and_no_second_order() {
+    let after = |text: &str| Mishap::After(200, "application/json", text.to_owned());
+    for mishap in [
+        Mishap::Before(503, "text/plain", "down".to_owned()),
+        Mishap::lose(),
+        after("this is not JSON"),
+        after("{}"),
+        Mishap::Throttle(None),
+        Mishap::Throttle(Some(Duration::from_hours(2))),
+    ] {
+        let host = Host::new().await;
+        host.fx.fake.befall(Step::Place, mishap.clone());
+        let engine = host.engine().await;
+        engine.ensure(spec()).await.unwrap();
+        host.work(&engine, DAY).await;
+        let order = newest_order(&engine).await;
+        let outcome = (order.state, host.booked());
+        assert_eq!(outcome, (OrderState::Issued, (1, 1)), "{mishap:?}: {order:#?}");
+    }
+}
+
+#[tokio::test]
+async fn domains_are_validated_in_dns_with_each_order_and_nothing_stays_there() {
+    let host = Host::with_order_validation().await;
+    let engine = host.engine().await;
+    engine.ensure(by_dns()).await.unwrap();
+    host.work(&engine, DAY).await;
+    let order = newest_order(&engine).await;
+    assert_eq!((order.state, host.booked()), (OrderState::Issued, (1, 1)), "{order:#?}");
+    engine.renew(&www()).await.unwrap();
+    host.work(&engine, DAY).await;
+    engine.reissue(&www(), None).await.unwrap();
+    host.work(&engine, DAY).await;
+    assert_eq!((engine.versions(&www(), None).await.unwrap().items.len(), host.booked()), (3, (2, 3)));
+    assert!(host.is_tidy(), "{:?}", host.outside.dns);
+    assert!(host.fx.fake.world().proofs.is_empty(), "nobody but DNS told it");
+}
+
+#[tokio::test]
+async fn domains_are_validated_by_files_with_each_order() {
+    let host = Host::with_order_validation().await;
+    let engine = host.engine().await;
+    engine.ensure(spec().validate(Route::Http("web".parse().unwrap()))).await.unwrap();
+    host.work(&engine, DAY).await;
+    let order = newest_order(&engine).await;
+    assert_eq!((order.state, host.booked()), (OrderState::Issued, (1, 1)), "{order:#?}");
+    assert!(host.outside.web.calls().put_challenge >= 2);
+    assert!(host.is_tidy());
+}
