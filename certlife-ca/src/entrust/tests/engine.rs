@@ -22,14 +22,14 @@ use crate::testing::{self, DAY, crashes, newest_order, www};
 /// A host with one account.
 struct Host {
     scene: Scene,
-    host: testing::Host,
+    base: testing::Host,
 }
 
 impl Host {
     async fn new() -> Self {
         let scene = Scene::new().await;
-        let host = testing::Host::new("entrust", &scene.clock);
-        Self { scene, host }
+        let base = testing::Host::new("entrust", &scene.clock);
+        Self { scene, base }
     }
 
     fn builder(&self, plan: &Arc<CrashPlan>) -> EngineBuilder {
@@ -39,7 +39,7 @@ impl Host {
             "http": { "roots": self.scene.fake.world().issuer.root_pem(), "only_roots": true },
         });
         let settings: Settings = serde_json::from_value(settings).unwrap();
-        self.host.builder(plan, |context| settings.build(context).unwrap())
+        self.base.builder(plan, |context| settings.build(context).unwrap())
     }
 
     async fn engine(&self) -> Engine {
@@ -47,7 +47,7 @@ impl Host {
     }
 
     async fn work(&self, engine: &Engine, horizon: Duration) {
-        self.host.work(engine, horizon).await;
+        self.base.work(engine, horizon).await;
     }
 
     fn paid(&self) -> usize {

@@ -18,7 +18,7 @@ use crate::{
 /// A host with one account, and with DNS and a web server that it may change.
 struct Host {
     fx: Fixture,
-    host: testing::Host,
+    base: testing::Host,
     outside: Outside,
 }
 
@@ -34,9 +34,9 @@ impl Host {
     }
 
     fn over(fx: Fixture) -> Self {
-        let (host, outside) = (testing::Host::new("sectigo", &fx.clock), Outside::new(&fx.clock, DOMAIN));
+        let (base, outside) = (testing::Host::new("sectigo", &fx.clock), Outside::new(&fx.clock, DOMAIN));
         fx.fake.world().outside = Some(outside.clone());
-        Self { fx, host, outside }
+        Self { fx, base, outside }
     }
 
     fn builder(&self, plan: &Arc<CrashPlan>) -> EngineBuilder {
@@ -52,7 +52,7 @@ impl Host {
         settings["http"] = json!({ "roots": self.fx.fake.world().issuer.root_pem(), "only_roots": true });
         let settings: Settings = serde_json::from_value(settings).unwrap();
         let builder = self
-            .host
+            .base
             .builder(plan, |context| Sectigo::from_settings(settings, context.clock.clone()).unwrap());
         self.outside.added_to(builder, plan)
     }
@@ -62,7 +62,7 @@ impl Host {
     }
 
     async fn work(&self, engine: &Engine, horizon: Duration) {
-        self.host.work(engine, horizon).await;
+        self.base.work(engine, horizon).await;
     }
 
     /// What was paid for, and everything that was ordered.
@@ -93,7 +93,7 @@ fn by_dns() -> CertificateSpec {
 async fn an_order_waits_nine_days_for_its_approval_and_lives_on() {
     let host = Host::new().await;
     host.fx.fake.world().approval = true;
-    let account = host.host.account.clone();
+    let account = host.base.account.clone();
     let engine = host.engine().await;
     engine.refresh_catalog(&account).await.unwrap();
     engine.ensure(spec()).await.unwrap();
