@@ -8,6 +8,7 @@
 mod account;
 mod dcv;
 mod progress;
+mod rules;
 mod ssl;
 
 use std::{
