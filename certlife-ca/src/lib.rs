@@ -22,6 +22,9 @@ pub mod private;
 pub mod sectigo;
 #[cfg(feature = "sslstore")]
 pub mod sslstore;
+#[cfg(test)]
+#[cfg(any(feature = "entrust", feature = "sectigo", feature = "sslstore"))]
+mod testing;
 
 /// Registers every authority that is built in, under its name.
 #[cfg_attr(

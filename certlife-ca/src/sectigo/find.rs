@@ -3,15 +3,15 @@
 //! Money hangs on "nothing", so it is said only after every record that could be the order was looked at, twice, with
 //! time for the CA in between. What cannot be told for certain is left to a person.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use certlife_core::{
-    Identifier, Operation, Result, Retry,
+    Error, ErrorKind, Identifier, Operation, Result, Retry,
     ca::{Found, OrderIntent, Purpose},
 };
 
 use super::{
-    Sectigo,
+    NAME, Sectigo,
     api::{PAGE, next_position},
     check::Way,
     order::{Handle, common_name},
@@ -22,6 +22,9 @@ use super::{
 const FIND: Operation = Operation::FindOrder;
 /// The most pages that are looked through: 200,000 records.
 const MAX_PAGES: usize = 1_000;
+/// How long the certificate of a record is waited for that may be ours, from the start of the day of its request. The day
+/// is the CA's, so this is a day and a half at least.
+const PATIENCE: Duration = Duration::from_hours(60);
 
 /// The records that could be an order.
 struct Candidates {
@@ -95,6 +98,7 @@ impl Sectigo {
         let filter: Vec<_> = filter.into_iter().collect();
         let candidates = self.candidates(&filter, &intent.request.identifiers).await?;
         let mut certain = candidates.complete && !old.renewed;
+        let mut under_way = false;
         for id in candidates.ids.into_iter().filter(|id| *id > of) {
             let Some(details) = self.existing(id).await? else { continue };
             let handle = Handle::new(id);
@@ -107,9 +111,16 @@ impl Sectigo {
                         return Ok(found);
                     }
                 }
-                // No certificate, no reference: it may be ours, or another's.
+                // No certificate, no reference: it may be ours, or another's. The certificate will tell, if it comes.
+                Status::Open(_) if self.is_fresh(&details) => under_way = true,
                 _ => certain = false,
             }
+        }
+        if under_way {
+            let what =
+                "a renewal without a reference is under way, and its certificate will tell whose it is";
+            let wait = Retry::After(Duration::from_mins(5));
+            return Err(Error::new(NAME, FIND, ErrorKind::NotNow(what.into())).retry_as(wait));
         }
         Ok(if certain { Found::Nothing } else { Found::CannotTell })
     }
@@ -151,11 +162,17 @@ impl Sectigo {
         Ok(ours.then(|| Found::Order(Box::new(snapshot))))
     }
 
+    /// Whether a record was requested so lately that its certificate is worth waiting for.
+    fn is_fresh(&self, details: &Details) -> bool {
+        let asked = details.requested.as_deref().and_then(wire::moment);
+        asked.is_some_and(|asked| self.clock.now() < asked + PATIENCE)
+    }
+
     /// The details of a record; none if it has gone since it was listed.
     async fn existing(&self, id: u64) -> Result<Option<Details>> {
         match self.api.details(FIND, id).await {
             Ok(details) => Ok(Some(details)),
-            Err(error) if matches!(error.kind(), certlife_core::ErrorKind::NotFound(_)) => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -69,10 +69,14 @@ impl Sectigo {
             Way::Enroll => self.enroll(intent, &options).await?,
             Way::Renew(id) => match self.renew(intent, &options, id).await? {
                 Some(handle) => handle,
-                // Renewed, but not told as what.
-                None => match self.seek(intent, &mut BTreeSet::new()).await? {
-                    Found::Order(order) => return Ok(*order),
-                    _ => return Err(Error::new(NAME, Operation::PlaceOrder, ErrorKind::Uncertain)),
+                // Renewed, but not told as what. Whatever keeps it from being found now, it is paid for.
+                None => match self.seek(intent, &mut BTreeSet::new()).await {
+                    Ok(Found::Order(order)) => return Ok(*order),
+                    Ok(_) => return Err(Error::new(NAME, Operation::PlaceOrder, ErrorKind::Uncertain)),
+                    Err(error) => {
+                        let uncertain = Error::new(NAME, Operation::PlaceOrder, ErrorKind::Uncertain);
+                        return Err(uncertain.because(error));
+                    }
                 },
             },
             Way::Replace(id) => self.replace(intent, &options, id).await?,

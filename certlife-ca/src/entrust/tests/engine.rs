@@ -3,13 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use certlife_core::{
-    BuildContext, CertificateAuthority, CertificateId, Clock, Engine, EngineBuilder, KeyRing,
-    RevocationReason, Store, Timestamp, async_trait,
+    Engine, EngineBuilder, RevocationReason,
     ca::{Decision, ImportFilter},
-    engine::CaOptions,
     model::{CertificateSpec, OrderState},
 };
-use certlife_testkit::crash::{CrashPlan, Crashing};
+use certlife_testkit::crash::CrashPlan;
 use serde_json::json;
 
 use super::{
@@ -19,81 +17,42 @@ use super::{
     },
     *,
 };
-
-const DAY: Duration = Duration::from_hours(24);
-
-/// The clock of the scene as the engine sees it: it leaps when a request is repeated, and not whenever the engine
-/// looks after its leases while one is under way.
-#[derive(Debug)]
-struct Steady(LeapClock);
-
-#[async_trait]
-impl Clock for Steady {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    async fn sleep_until(&self, deadline: Timestamp) {
-        while self.now() < deadline {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-}
+use crate::testing::{self, DAY, crashes, newest_order, www};
 
 /// A host with one account.
 struct Host {
     scene: Scene,
-    store: Arc<MemoryStore>,
-    ring: Arc<dyn KeyRing>,
+    base: testing::Host,
 }
 
 impl Host {
     async fn new() -> Self {
-        let ring = LocalKeyRing::from_key(SecretBytes::new(vec![7; 32])).unwrap();
-        Self { scene: Scene::new().await, store: Arc::new(MemoryStore::new()), ring: Arc::new(ring) }
+        let scene = Scene::new().await;
+        let base = testing::Host::new("entrust", &scene.clock);
+        Self { scene, base }
     }
 
     fn builder(&self, plan: &Arc<CrashPlan>) -> EngineBuilder {
-        let store: Arc<dyn Store> = self.store.clone();
-        let builder = Engine::builder(Crashing::new(store, plan), self.ring.clone())
-            .clock(Arc::new(Steady(self.scene.clock.clone())))
-            .seed(1)
-            .linger(Duration::ZERO);
-        let account: AccountName = "entrust".parse().unwrap();
         let settings = json!({
             "username": USER, "api_key": KEY, "base_url": self.scene.fake.base_url(),
             "requester": { "name": "PKI", "email": "pki@northwind.example", "phone": "1" },
             "http": { "roots": self.scene.fake.world().issuer.root_pem(), "only_roots": true },
         });
         let settings: Settings = serde_json::from_value(settings).unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(self.scene.clock.clone());
-        let context = BuildContext { clock, ..builder.context(account.clone()) };
-        let ca: Arc<dyn CertificateAuthority> = Arc::new(settings.build(&context).unwrap());
-        builder.ca(account, Crashing::new(ca, plan), CaOptions::default())
+        self.base.builder(plan, |context| settings.build(context).unwrap())
     }
 
     async fn engine(&self) -> Engine {
         self.builder(&CrashPlan::never()).build().await.unwrap()
     }
 
-    /// Lets the engine work on whatever is due within `horizon`.
     async fn work(&self, engine: &Engine, horizon: Duration) {
-        let end = self.scene.clock.now() + horizon;
-        loop {
-            match engine.pass().await.unwrap().next {
-                Some(next) if next <= end => self.scene.clock.advance(next.since(self.scene.clock.now())),
-                _ => return,
-            }
-        }
+        self.base.work(engine, horizon).await;
     }
 
     fn paid(&self) -> usize {
         self.scene.fake.world().ledger.iter().filter(|line| line.paid).count()
     }
-}
-
-fn www() -> CertificateId {
-    "www".parse().unwrap()
 }
 
 fn spec(options: &OrderOptions) -> CertificateSpec {
@@ -112,7 +71,7 @@ async fn an_order_waits_nine_days_for_its_approval_and_lives_on() {
     engine.ensure(spec(&OrderOptions::new().queue_for_approval(true))).await.unwrap();
     host.scene.requests();
     host.work(&engine, 9 * DAY).await;
-    let order = engine.orders(&www(), None).await.unwrap().items.remove(0);
+    let order = newest_order(&engine).await;
     assert_eq!(order.state, OrderState::AwaitingApproval, "{order:#?}");
     let requests = host.scene.requests().len();
     assert!(requests < 120, "{requests} requests in nine days");
@@ -149,23 +108,19 @@ async fn whatever_the_point_of_a_crash_one_order_is_paid() {
             world.generates_in = Some(Duration::from_mins(8));
         }
         let plan = CrashPlan::freeze_at(at);
-        let crashed = tokio::select! {
-            biased;
-            () = plan.crashed() => true,
-            () = async {
-                let engine = host.builder(&plan).build().await.unwrap();
-                engine.ensure(spec(&OrderOptions::new())).await.unwrap();
-                host.work(&engine, Duration::from_hours(1)).await;
-            } => false,
+        let work = async {
+            let engine = host.builder(&plan).build().await.unwrap();
+            engine.ensure(spec(&OrderOptions::new())).await.unwrap();
+            host.work(&engine, Duration::from_hours(1)).await;
         };
-        if !crashed {
+        if !crashes(&plan, work).await {
             break;
         }
         host.scene.clock.advance(Duration::from_mins(2));
         let engine = host.engine().await;
         engine.ensure(spec(&OrderOptions::new())).await.unwrap();
         host.work(&engine, DAY).await;
-        let order = engine.orders(&www(), None).await.unwrap().items.remove(0);
+        let order = newest_order(&engine).await;
         assert_eq!(order.state, OrderState::Issued, "point {at}: {order:#?}");
         assert_eq!(host.paid(), 1, "point {at}");
         at += 1;
@@ -181,7 +136,7 @@ async fn an_outage_while_ordering_costs_time_and_no_second_order() {
         let engine = host.engine().await;
         engine.ensure(spec(&OrderOptions::new())).await.unwrap();
         host.work(&engine, DAY).await;
-        let order = engine.orders(&www(), None).await.unwrap().items.remove(0);
+        let order = newest_order(&engine).await;
         assert_eq!((order.state, host.paid()), (OrderState::Issued, 1), "{mishap:?}: {order:#?}");
     }
 }

@@ -187,7 +187,7 @@ impl World {
 
     fn look_for_proof(&mut self, domain: &str) {
         let until = self.clock.now() + 199 * DAY;
-        let record = self.domains.get_mut(domain).unwrap();
+        let record = &self.domains[domain];
         let (Some(mode), "SUBMITTED") = (record.mode.clone(), record.order_status) else { return };
         let text = |value: &Value| value.as_str().unwrap_or_default().trim_end_matches('.').to_owned();
         let wanted = wanted(domain, &mode, record.turn);
@@ -199,9 +199,11 @@ impl World {
             }
             _ => (mode, text(&wanted["host"]), text(&wanted["point"])),
         };
+        let is_proven = self.sees(&proof);
+        let record = self.domains.get_mut(domain).unwrap();
         if self.disproven.contains(domain) {
             record.order_status = "REJECTED";
-        } else if self.proofs.contains(&proof) {
+        } else if is_proven {
             let day = until.to_string().split('T').next().unwrap_or_default().to_owned();
             *record = DomainRecord { expires: Some(day), ..DomainRecord::validated() };
         }

@@ -8,6 +8,7 @@
 mod account;
 mod dcv;
 mod progress;
+mod rules;
 mod ssl;
 
 use std::{
@@ -26,6 +27,8 @@ pub(crate) use self::{
     dcv::DomainRecord,
     ssl::{LedgerLine, Record},
 };
+
+use crate::testing::Outside;
 
 pub(crate) const CUSTOMER: &str = "acme-corp";
 pub(crate) const LOGIN: &str = "pki-bot";
@@ -113,6 +116,8 @@ pub(crate) struct World {
     pub(crate) ledger: Vec<LedgerLine>,
     /// The requests for which a certificate was issued, in PEM.
     pub(crate) issued: Vec<String>,
+    /// Why certificates were replaced.
+    pub(crate) reasons: Vec<String>,
     next_id: u64,
     next_serial: u64,
     /// Whether domains are validated apart from orders.
@@ -128,6 +133,8 @@ pub(crate) struct World {
     pub(crate) domains: BTreeMap<String, DomainRecord>,
     /// What was published: kind, name and value.
     pub(crate) proofs: BTreeSet<(String, String, String)>,
+    /// Where proofs are looked for besides.
+    pub(crate) outside: Option<Outside>,
     /// The names whose proofs fail.
     pub(crate) disproven: BTreeSet<String>,
     pub(crate) password_state: Value,
@@ -183,6 +190,7 @@ impl FakeSectigo {
             records: BTreeMap::new(),
             ledger: Vec::new(),
             issued: Vec::new(),
+            reasons: Vec::new(),
             next_id: 7_741_925,
             next_serial: 1,
             prevalidation: true,
@@ -193,6 +201,7 @@ impl FakeSectigo {
             shows_lists: false,
             domains: account::domains(),
             proofs: BTreeSet::new(),
+            outside: None,
             disproven: BTreeSet::new(),
             password_state: json!({ "state": "NEVER_EXPIRE" }),
             hides_validations: false,

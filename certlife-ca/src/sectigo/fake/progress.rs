@@ -6,7 +6,7 @@ use certlife_core::Csr;
 use certlife_testkit::ca::Template;
 use serde_json::{Value, json};
 
-use super::{Record, World};
+use super::{Outside, Record, World};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -60,7 +60,19 @@ impl World {
     }
 
     fn is_proven(&self, wanted: &Wanted) -> bool {
-        self.proofs.contains(&(wanted.mode.clone(), wanted.place.clone(), wanted.value.clone()))
+        self.sees(&(wanted.mode.clone(), wanted.place.clone(), wanted.value.clone()))
+    }
+
+    /// Looks for a proof: kind, place and value.
+    pub(super) fn sees(&self, proof: &(String, String, String)) -> bool {
+        let (kind, place, value) = proof;
+        let is_there = |outside: &Outside| match kind.as_str() {
+            "TXT" => outside.has_txt(place, value),
+            "CNAME" => outside.has_cname(place, value),
+            "HTTP" => outside.serves(place, value),
+            _ => false,
+        };
+        self.proofs.contains(proof) || self.outside.as_ref().is_some_and(is_there)
     }
 
     pub(super) fn shown_dcv(&self, id: u64) -> Value {

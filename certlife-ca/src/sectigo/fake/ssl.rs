@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use certlife_core::{Chain, Csr, Identifier, KeyAlgorithm};
+use certlife_core::{Chain, Identifier};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ use super::{
     Answer, FIELD, Outcome, Scheme, World,
     account::{is_organization, profile},
     done, fault, ok, only, page, raw, refusal,
+    rules::{Refused, check_notes, common_name, length, names, request},
 };
 
 /// What was ordered, and whether it costs money.
@@ -104,8 +105,6 @@ pub(super) struct Revoke {
     reason: String,
 }
 
-type Refused = Answer;
-
 impl World {
     pub(super) fn enroll(&mut self, body: Enrol) -> Outcome {
         if !is_organization(body.org_id) {
@@ -184,6 +183,7 @@ impl World {
         let sent = body.subject_alternative_names.iter().map(String::as_str);
         let names = names(body.common_name.as_deref(), sent)?;
         self.check_domains(&names, body.dcv_mode.as_deref(), body.dcv_email.as_deref())?;
+        self.reasons.push(body.reason);
         let (polls, csr) = (self.polls, body.csr);
         self.ledger.push(LedgerLine { csr: csr.clone(), paid: false });
         let record = self.record(id)?;
@@ -348,62 +348,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-fn request(pem: &str, keys: &[&str]) -> Result<Csr, Refused> {
-    if pem.len() > 32_767 {
-        return Err(refusal(-1601, "csr has an invalid value"));
-    }
-    let csr = Csr::from_pem(pem).map_err(|_| refusal(-10, "The CSR cannot be decoded"))?;
-    let kind = match csr.key_algorithm() {
-        Some(KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521) => "ec",
-        Some(algorithm) if algorithm.is_rsa() => "rsa",
-        _ => return Err(refusal(-11, "The algorithm of the CSR is not supported")),
-    };
-    if keys.contains(&kind) { Ok(csr) } else { Err(refusal(-78, "The public key is not supported")) }
-}
-
-fn check_notes(comments: Option<&str>, requester: Option<&str>, fields: &[Field]) -> Result<(), Refused> {
-    length("comments", comments.unwrap_or_default(), 0..=1_024)?;
-    length("externalRequester", requester.unwrap_or_default(), 0..=512)?;
-    for address in requester.into_iter().flat_map(|list| list.split(',')) {
-        if !address.contains('@') {
-            return Err(refusal(-1601, "externalRequester has an invalid value"));
-        }
-    }
-    for field in fields {
-        length("customFields", &field.name, 1..=256)?;
-        length("customFields", &field.value, 0..=256)?;
-        if ![FIELD, "Reference"].contains(&field.name.as_str()) {
-            return Err(refusal(-135, "Custom field not found"));
-        }
-    }
-    Ok(())
-}
-
-fn common_name(csr: &Csr) -> Option<String> {
-    let subject = csr.subject().as_str();
-    subject.split(',').find_map(|part| part.trim().strip_prefix("CN=").map(str::to_owned))
-}
-
-/// The names of the certificate: the common name and those that were sent, not those in the request.
-fn names<'a>(
-    common_name: Option<&'a str>,
-    sent: impl Iterator<Item = &'a str>,
-) -> Result<Vec<Identifier>, Refused> {
-    let mut names: Vec<Identifier> = Vec::new();
-    for name in common_name.into_iter().chain(sent.filter(|name| !name.is_empty())) {
-        let name = name.trim().parse().map_err(|_| refusal(-1601, "a name has an invalid value"))?;
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
-fn length(field: &str, value: &str, allowed: std::ops::RangeInclusive<usize>) -> Result<(), Refused> {
-    if allowed.contains(&value.chars().count()) {
-        return Ok(());
-    }
-    Err(refusal(-1601, &format!("{field} has an invalid value")))
 }

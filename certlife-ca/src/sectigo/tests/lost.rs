@@ -127,8 +127,11 @@ async fn a_lost_renewal_is_told_by_reference_or_key_or_not_at_all() {
 
     fx.fake.befall(Step::Place, Mishap::lose());
     assert_eq!(fx.sectigo().place(&renewal).await.unwrap_err().kind(), &ErrorKind::Uncertain);
-    // No certificate yet, and no reference: another renewal would look the same.
-    assert_eq!(fx.sectigo().find(&renewal).await.unwrap(), Found::CannotTell);
+    // No certificate yet, and no reference: another renewal would look the same. It is waited for, but not for ever.
+    fx.fake.world().polls = 9;
+    let error = fx.sectigo().find(&renewal).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotNow(_)), "{error:?}");
+    assert_eq!(error.retry(), Retry::After(Duration::from_mins(5)));
     let new = *fx.fake.world().records.last_key_value().unwrap().0;
     fx.fake.world().issue(new);
     assert_eq!(ssl_id(&order_of(fx.sectigo().find(&renewal).await.unwrap())), new);

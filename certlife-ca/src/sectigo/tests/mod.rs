@@ -2,6 +2,7 @@
 //! the newer host. Then what only Sectigo has.
 
 mod desk;
+mod engine;
 mod errors;
 mod listing;
 mod lost;
