@@ -22,7 +22,8 @@ pub mod private;
 pub mod sectigo;
 #[cfg(feature = "sslstore")]
 pub mod sslstore;
-#[cfg(all(test, any(feature = "entrust", feature = "sectigo", feature = "sslstore")))]
+#[cfg(test)]
+#[cfg(any(feature = "entrust", feature = "sectigo", feature = "sslstore"))]
 mod testing;
 
 /// Registers every authority that is built in, under its name.
