@@ -190,6 +190,8 @@ impl World {
     pub(super) fn advance(&mut self, number: &str) {
         let (to_check, to_issue) = (self.polls_to_check, self.polls_to_issue);
         let (shown, disproven) = (self.shown.clone(), self.disproven.clone());
+        let eyes = self.eyes.clone();
+        let holds = |line: &str| shown.contains(line) || eyes.as_ref().is_some_and(|sees| sees(line));
         let order = self.order(number);
         let open = order.major == "Pending" || order.minor == "PENDING_REISSUE";
         if !open || order.refund.is_some() {
@@ -209,7 +211,7 @@ impl World {
         for place in 0..order.domains.len() {
             let domain = &order.domains[place];
             let looks = by_itself || domain.asked || domain.method == "EMAIL";
-            if looks && shown.contains(&order.wanted(domain)) {
+            if looks && holds(&order.wanted(domain)) {
                 order.domains[place].valid = true;
             }
         }

@@ -29,6 +29,9 @@ pub const TOKEN: &str = "INVENTED-AUTH-TOKEN-0001";
 pub const ORDER_SECRET: &str = "c3d4-code-of-the-order";
 pub const PASSWORD: &str = "password-of-the-customer";
 
+/// Tells whether a line, as [`World::show`] writes it, holds.
+pub type Eyes = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 pub struct FakeStore {
     pub server: MockServer,
     world: Arc<Mutex<World>>,
@@ -47,6 +50,8 @@ pub struct World {
     pub organizations: Vec<Value>,
     /// What is published or confirmed, as [`World::show`] writes it.
     pub shown: BTreeSet<String>,
+    /// Sees what is out in the world, besides what is shown here.
+    pub eyes: Option<Eyes>,
     /// Names whose proofs fail.
     pub disproven: BTreeSet<String>,
     /// What befalls the next requests, by path.
@@ -89,6 +94,7 @@ impl FakeStore {
             products: shelf::products(),
             organizations: shelf::organizations(),
             shown: BTreeSet::new(),
+            eyes: None,
             disproven: BTreeSet::new(),
             faults: Vec::new(),
             scripted: Vec::new(),

@@ -4,6 +4,7 @@ mod answers;
 mod checks;
 mod conformance;
 mod ends;
+mod engine;
 mod listing;
 mod orders;
 mod proofs;
