@@ -1,5 +1,7 @@
 //! Placing orders, and finding them again: where money is spent.
 
+use std::time::Duration;
+
 use certlife_core::{
     Error, ErrorKind, Identifier, Operation, Result, Retry,
     ca::{Found, OrderIntent, OrderSnapshot, Purpose, Stage},
@@ -26,6 +28,9 @@ const MAILBOXES: [&str; 5] = ["admin", "administrator", "hostmaster", "webmaster
 const UNREAD: [&str; 2] = ["support@geotrust.com", "support_preprod@geotrust.com"];
 
 const OPERATION: Operation = Operation::PlaceOrder;
+
+/// How long the vendor gets to book an order before it counts as never placed. No source says how long it takes.
+const SETTLE: Duration = Duration::from_mins(1);
 
 impl SslStore {
     pub(super) async fn place_order(&self, intent: &OrderIntent) -> Result<OrderSnapshot> {
@@ -97,21 +102,29 @@ impl SslStore {
 
     /// Looks for the order of an intent. That it does not exist is said only if the vendor, who accepts the login,
     /// knows no order of the reference, and the whole list shows none either: the words of its refusal are not
-    /// documented, so they alone mean nothing.
+    /// documented, so they alone mean nothing. Since it may book an order late, it is asked a second time after a while.
     ///
     /// An order in doubt is not given up because it cannot be looked for now: every error is for later.
     pub(super) async fn find_order(&self, intent: &OrderIntent) -> Result<Found> {
-        let found = match &intent.request.purpose {
+        let mut found = self.look_for(intent).await;
+        if matches!(found, Ok(Found::Nothing)) {
+            self.clock.sleep_until(self.clock.now() + SETTLE).await;
+            found = self.look_for(intent).await;
+        }
+        found.map_err(|error| match (error.kind(), error.retry()) {
+            (_, Retry::Never) => error.retry_as(Retry::Backoff),
+            _ => error,
+        })
+    }
+
+    async fn look_for(&self, intent: &OrderIntent) -> Result<Found> {
+        match &intent.request.purpose {
             Purpose::Reissue { of, .. } => match of.handle.as_ref().and_then(Handle::read) {
                 Some(handle) => self.find_reissue(intent, &handle).await,
                 None => Ok(Found::Nothing),
             },
             _ => self.find_new(intent).await,
-        };
-        found.map_err(|error| match (error.kind(), error.retry()) {
-            (_, Retry::Never) => error.retry_as(Retry::Backoff),
-            _ => error,
-        })
+        }
     }
 
     async fn find_new(&self, intent: &OrderIntent) -> Result<Found> {
