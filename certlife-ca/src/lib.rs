@@ -22,6 +22,11 @@ pub mod private;
 pub mod sectigo;
 #[cfg(feature = "sslstore")]
 pub mod sslstore;
+
+// What the tests of paid authorities share.
+#[cfg(test)]
+#[cfg(any(feature = "sectigo", feature = "sslstore"))]
+mod outside;
 #[cfg(test)]
 #[cfg(any(feature = "entrust", feature = "sectigo", feature = "sslstore"))]
 mod testing;

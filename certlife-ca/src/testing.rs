@@ -1,8 +1,5 @@
 //! What the tests of paid authorities share that go through the engine.
 
-#[cfg(any(feature = "sectigo", feature = "sslstore"))]
-mod outside;
-
 use std::{sync::Arc, time::Duration};
 
 use certlife_core::{
@@ -16,7 +13,7 @@ use certlife_testkit::{
 };
 
 #[cfg(any(feature = "sectigo", feature = "sslstore"))]
-pub(crate) use self::outside::Outside;
+pub(crate) use crate::outside::Outside;
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 
