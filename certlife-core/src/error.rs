@@ -44,6 +44,12 @@ impl Error {
         self
     }
 
+    /// The error of a call that does no harm when it is repeated: a lost answer is then no reason to stop.
+    #[must_use]
+    pub(crate) fn repeatable(self) -> Self {
+        if *self.kind() == ErrorKind::Uncertain { self.retry_as(Retry::Backoff) } else { self }
+    }
+
     /// Links the cause. Its text must already be redacted.
     #[must_use]
     pub fn because(mut self, source: impl Into<BoxError>) -> Self {

@@ -244,11 +244,8 @@ impl Run<'_> {
                 self.order.value.failure = None;
                 self.absorb(snapshot).await
             }
-            // The order may be there: look for it before anything else.
-            Err(error) if *error.kind() == ErrorKind::Uncertain => {
-                self.failed(error.retry_as(Retry::Backoff)).await
-            }
-            Err(error) => self.failed(error).await,
+            // If the answer was lost the order may be there, and is looked for before anything else.
+            Err(error) => self.failed(error.repeatable()).await,
         }
     }
 

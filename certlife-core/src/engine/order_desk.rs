@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, certificate, principal::unknown};
+use super::{Engine, certificate};
 use crate::{
     ca::{DomainValidation, ImportFilter, OrderSnapshot, PurposeKind, Stage},
     challenge::Proof,
@@ -188,15 +188,5 @@ impl Engine {
             .insert(&version, None)
             .event(&Occurrence::new(now, Actor::Host, kind).on(&id));
         Ok(())
-    }
-
-    /// Reads one certificate of a CA account that is known here.
-    ///
-    /// # Errors
-    ///
-    /// [`InputError::Unknown`](crate::InputError::Unknown) if there is none of that name.
-    pub async fn certificate(&self, id: &CertificateId) -> Result<Certificate> {
-        let stored = self.context.journal.load::<Certificate>(id).await?;
-        stored.map(|stored| stored.value).ok_or_else(|| unknown("certificate", id))
     }
 }

@@ -103,9 +103,8 @@ impl Run<'_> {
                     self.event(EventKind::Published { identifiers });
                 }
                 Err(error) => {
-                    // A lost answer is no reason to stop: the next attempt finds what the first one did.
-                    let uncertain = *error.kind() == ErrorKind::Uncertain;
-                    let error = if uncertain { error.retry_as(Retry::Backoff) } else { error };
+                    // The next attempt finds what the first one did.
+                    let error = error.repeatable();
                     publication.attempts += 1;
                     publication.failure =
                         Some(Failure::new(&error, publication.route.account().cloned(), now));
@@ -221,11 +220,8 @@ impl Run<'_> {
                 self.order.value.polls = 0;
                 self.absorb(snapshot).await
             }
-            // Whether the answer arrived shows in the next one, which is harmless to repeat.
-            Err(error) if *error.kind() == ErrorKind::Uncertain => {
-                self.failed(error.retry_as(Retry::Backoff)).await
-            }
-            Err(error) => self.failed(error).await,
+            // Whether the answer arrived shows in the next one.
+            Err(error) => self.failed(error.repeatable()).await,
         }
     }
 
@@ -273,16 +269,16 @@ impl Run<'_> {
             let _place = ca.place().await;
             ca.provider.revalidate(&at_ca, &identifier, &proof).await
         };
-        match asked {
+        match asked.map_err(Error::repeatable) {
             Ok(snapshot) => {
                 self.order.value.requests.remove(&again);
                 self.absorb(snapshot).await
             }
-            Err(error) if error.retry() == Retry::Never && *error.kind() != ErrorKind::Uncertain => {
+            Err(error) if error.retry() == Retry::Never => {
                 self.order.value.requests.remove(&again);
                 Ok(self.refused(&error))
             }
-            Err(error) => self.failed(error.retry_as(Retry::Backoff)).await,
+            Err(error) => self.failed(error).await,
         }
     }
 

@@ -87,6 +87,16 @@ impl Engine {
         self.list(Query::all(Kind::Certificate).after(page)).await
     }
 
+    /// Reads a certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::Unknown`] if there is none of that name.
+    pub async fn certificate(&self, id: &CertificateId) -> Result<Certificate> {
+        let stored = self.context.journal.load::<Certificate>(id).await?;
+        stored.map(|stored| stored.value).ok_or_else(|| unknown("certificate", id))
+    }
+
     /// Lists the certificates that hold an identifier.
     ///
     /// # Errors

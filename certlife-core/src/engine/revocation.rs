@@ -3,7 +3,7 @@
 use super::{Context, accounts, backoff::Backoff, certificate::event};
 use crate::{
     ca::{Revocation, Signer},
-    error::{Error, ErrorKind, Failure, Operation, Result, Retry},
+    error::{Error, Failure, Operation, Result, Retry},
     journal::Stored,
     model::{Certificate, CertificateState, EventKind, Occurrence, PendingRevocation, Version},
     time::Timestamp,
@@ -36,7 +36,7 @@ pub(super) async fn carry_out(context: &Context, certificate: &mut Certificate) 
             reason: pending.reason,
             comment: pending.comment.clone(),
         };
-        match revoke(context, &version.value, &revocation).await {
+        match revoke(context, &version.value, &revocation).await.map_err(Error::repeatable) {
             Ok(()) => {
                 let kind = EventKind::VersionRevoked { version: pending.version, reason: pending.reason };
                 carried.events.push(Occurrence::new(now, pending.actor, kind).on(&certificate.spec.id));
@@ -66,11 +66,10 @@ pub(super) async fn carry_out(context: &Context, certificate: &mut Certificate) 
     Ok(carried)
 }
 
-/// When the CA is asked again; never once it has refused. A lost answer is asked for again, since that is harmless here.
+/// When the CA is asked again; never once it has refused.
 fn next_attempt(error: &Error, pending: &PendingRevocation, now: Timestamp) -> Option<Timestamp> {
-    let refused = error.retry() == Retry::Never && *error.kind() != ErrorKind::Uncertain;
     let what = pending.version.to_string();
-    (!refused).then(|| Backoff::CALL.next(now, pending.attempts, error.retry(), &what))
+    (error.retry() != Retry::Never).then(|| Backoff::CALL.next(now, pending.attempts, error.retry(), &what))
 }
 
 async fn revoke(context: &Context, version: &Version, revocation: &Revocation) -> Result<()> {
