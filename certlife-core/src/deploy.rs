@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     account::AccountSummary,
     challenge::{ChallengeKind, HttpFile, TlsAlpnResponse},
+    csr::{Csr, CsrTemplate},
     digest::Fingerprint,
     error::{ProviderName, Result},
-    id::{CertificateId, VersionId},
-    key::PrivateKey,
+    id::{CertificateId, KeyId, VersionId},
+    key::{KeyAlgorithm, PrivateKey},
     name::Identifier,
     x509::Chain,
 };
@@ -30,6 +31,8 @@ use crate::{
 /// * **Matching.** A key that is not the leaf's is refused with
 ///   [`ErrorKind::BadCertificate`](crate::ErrorKind::BadCertificate), and nothing changes.
 /// * **Truthful.** [`installed`](Self::installed) reads the target, not a memory of it.
+/// * **Key-keeping.** A key that [`make_key`](Self::make_key) makes never leaves the target. A bundle without a
+///   key is installed beside the key that the target made for that leaf, if it made one.
 /// * **Confined.** Nothing in a bundle or challenge chooses a path outside the configured places, a command,
 ///   or an address.
 /// * **Abandonable.** A dropped call leaves the target whole: old or new.
@@ -57,6 +60,13 @@ pub trait Deployer: fmt::Debug + Send + Sync + 'static {
 
     /// Tests the target: reachable, rights, places writable.
     async fn probe(&self) -> Result<AccountSummary>;
+
+    /// Makes a key pair on the target and returns a signing request for it, signed there. Asked again for the same
+    /// [`KeyRequest::key`], it returns a request for the same key.
+    ///
+    /// Refused as [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for an algorithm that is not among
+    /// [`DeployCapabilities::keys`].
+    async fn make_key(&self, wanted: &KeyRequest) -> Result<Csr>;
 
     /// Installs a version and makes it the one that is served.
     async fn install(&self, bundle: &Bundle) -> Result<Receipt>;
@@ -90,6 +100,23 @@ pub struct DeployCapabilities {
     pub challenges: BTreeSet<ChallengeKind>,
     /// Whether it forgets everything with the host's process, so that the engine installs anew when it starts.
     pub volatile: bool,
+    /// For which algorithms it can make keys that never leave it; empty if it makes none.
+    #[serde(default)]
+    pub keys: BTreeSet<KeyAlgorithm>,
+}
+
+/// A key that is to be made on a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "tests of deployers outside this crate build it")]
+pub struct KeyRequest {
+    /// Which certificate it is for.
+    pub certificate: CertificateId,
+    /// The name under which the target keeps it, chosen by the engine before it asks.
+    pub key: KeyId,
+    /// Its algorithm.
+    pub algorithm: KeyAlgorithm,
+    /// What the signing request asks for.
+    pub template: CsrTemplate,
 }
 
 /// A version on its way to a target. The only place, besides the CSR signer and an explicit export, that a

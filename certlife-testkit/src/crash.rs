@@ -11,14 +11,14 @@ use std::sync::{
 
 use async_trait::async_trait;
 use certlife_core::{
-    AccountSummary, CertificateAuthority, CertificateId, Deployer, DnsProvider, Fqdn, Identifier, InputError,
-    ProviderName, Result, Store, Timestamp,
+    AccountSummary, CertificateAuthority, CertificateId, Csr, Deployer, DnsProvider, Fqdn, Identifier,
+    InputError, ProviderName, Result, Store, Timestamp,
     ca::{
         CaCapabilities, Catalog, Decision, DomainValidation, Found, ImportFilter, IssuedRef, OrderIntent,
         OrderRef, OrderRequest, OrderSnapshot, RenewalWindow, Revocation, Signer,
     },
     challenge::{ChallengeId, Proof},
-    deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, Receipt, TargetResponse},
+    deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, KeyRequest, Receipt, TargetResponse},
     dns::{Added, Distribution, DnsCapabilities, DnsRecord, RecordHandle, Zone},
     store::{Batch, Claim, Claimed, Committed, Cursor, Key, Lease, Page, Query, Record},
 };
@@ -247,6 +247,10 @@ impl Deployer for Crashing<dyn Deployer> {
 
     async fn probe(&self) -> Result<AccountSummary> {
         self.inner.probe().await
+    }
+
+    async fn make_key(&self, wanted: &KeyRequest) -> Result<Csr> {
+        self.plan.around(self.inner.make_key(wanted)).await
     }
 
     async fn install(&self, bundle: &Bundle) -> Result<Receipt> {

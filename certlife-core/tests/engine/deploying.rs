@@ -1,6 +1,6 @@
 //! Issued is not done: installs that fail, targets that lie, drift, new and lost targets.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use certlife_core::{
     Clock as _, ErrorKind, Operation, VendorText,
@@ -110,7 +110,12 @@ async fn a_target_can_be_checked_on_demand() {
 async fn a_target_that_forgets_with_the_process_gets_its_version_again() {
     let world = World::new();
     let http = [ChallengeKind::Http].into();
-    world.target.limit_to(DeployCapabilities { install: true, challenges: http, volatile: true });
+    world.target.limit_to(DeployCapabilities {
+        install: true,
+        challenges: http,
+        volatile: true,
+        keys: BTreeSet::new(),
+    });
     let engine = world.engine().await;
     engine.ensure(spec("www", &["example.com"])).await.unwrap();
     world.work(&engine, Duration::from_hours(1)).await;

@@ -24,9 +24,10 @@ use std::{
 
 use async_trait::async_trait;
 use certlife_core::{
-    AccountSummary, CertificateId, Deployer, Error, ErrorKind, InputError, Operation, ProviderName, Result,
+    AccountSummary, CertificateId, Csr, Deployer, Error, ErrorKind, InputError, Operation, ProviderName,
+    Result,
     challenge::ChallengeKind,
-    deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, Receipt, TargetResponse},
+    deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, KeyRequest, Receipt, TargetResponse},
 };
 use serde_json::Value;
 
@@ -171,7 +172,12 @@ impl Deployer for Local {
 
     fn capabilities(&self) -> DeployCapabilities {
         let http = self.0.plan.web_root.is_some().then_some(ChallengeKind::Http);
-        DeployCapabilities { install: true, challenges: BTreeSet::from_iter(http), volatile: false }
+        DeployCapabilities {
+            install: true,
+            challenges: BTreeSet::from_iter(http),
+            volatile: false,
+            keys: BTreeSet::new(),
+        }
     }
 
     async fn probe(&self) -> Result<AccountSummary> {
@@ -190,6 +196,11 @@ impl Deployer for Local {
             })
         })
         .await
+    }
+
+    async fn make_key(&self, wanted: &KeyRequest) -> Result<Csr> {
+        let what = format!("making {} keys on the target", wanted.algorithm);
+        Err(Error::new(LOCAL, Operation::MakeKey, ErrorKind::Unsupported(what.into())))
     }
 
     async fn install(&self, bundle: &Bundle) -> Result<Receipt> {

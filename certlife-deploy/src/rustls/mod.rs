@@ -27,9 +27,9 @@ use ::rustls::{
 };
 use async_trait::async_trait;
 use certlife_core::{
-    AccountSummary, CertificateId, Deployer, Error, ErrorKind, Operation, ProviderName, Result,
+    AccountSummary, CertificateId, Csr, Deployer, Error, ErrorKind, Operation, ProviderName, Result,
     challenge::ChallengeKind,
-    deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, Receipt, TargetResponse},
+    deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, KeyRequest, Receipt, TargetResponse},
 };
 
 use self::{resolver::Resolver, table::Table};
@@ -176,11 +176,16 @@ impl Deployer for Rustls {
 
     fn capabilities(&self) -> DeployCapabilities {
         let challenges = BTreeSet::from([ChallengeKind::Http, ChallengeKind::TlsAlpn]);
-        DeployCapabilities { install: true, challenges, volatile: true }
+        DeployCapabilities { install: true, challenges, volatile: true, keys: BTreeSet::new() }
     }
 
     async fn probe(&self) -> Result<AccountSummary> {
         Ok(AccountSummary { identity: Some("this process".into()), ..AccountSummary::default() })
+    }
+
+    async fn make_key(&self, wanted: &KeyRequest) -> Result<Csr> {
+        let what = format!("making {} keys on the target", wanted.algorithm);
+        Err(Error::new(RUSTLS, Operation::MakeKey, ErrorKind::Unsupported(what.into())))
     }
 
     async fn install(&self, bundle: &Bundle) -> Result<Receipt> {

@@ -8,10 +8,10 @@ use std::{
 };
 
 use certlife_core::{
-    AccountSummary, CertificateId, Chain, Clock, Deployer, Error, ErrorKind, Identifier, Operation,
+    AccountSummary, CertificateId, Chain, Clock, Csr, Deployer, Error, ErrorKind, Identifier, Operation,
     PrivateKey, ProviderName, Result, Retry, SystemClock, VersionId, async_trait,
     challenge::{ChallengeKind, HttpPath},
-    deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, Receipt, TargetResponse},
+    deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, KeyRequest, Receipt, TargetResponse},
 };
 use serde_json::Value;
 
@@ -107,7 +107,12 @@ impl MemoryTarget {
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let challenges = BTreeSet::from([ChallengeKind::Http, ChallengeKind::TlsAlpn]);
         let state = State {
-            capabilities: DeployCapabilities { install: true, challenges, volatile: false },
+            capabilities: DeployCapabilities {
+                install: true,
+                challenges,
+                volatile: false,
+                keys: BTreeSet::new(),
+            },
             places: BTreeMap::new(),
             responses: Vec::new(),
             orders: Orders::default(),
@@ -367,6 +372,11 @@ impl Deployer for MemoryTarget {
     async fn probe(&self) -> Result<AccountSummary> {
         self.called(Operation::Probe, |calls| &mut calls.probe).await?;
         Ok(AccountSummary { identity: Some("memory".into()), ..AccountSummary::default() })
+    }
+
+    async fn make_key(&self, wanted: &KeyRequest) -> Result<Csr> {
+        let what = format!("making {} keys on the target", wanted.algorithm);
+        Err(Error::new(MEMORY, Operation::MakeKey, ErrorKind::Unsupported(what.into())))
     }
 
     async fn install(&self, bundle: &Bundle) -> Result<Receipt> {

@@ -23,6 +23,7 @@ mod promises_of_a_target_that_serves_files_only {
             install: false,
             challenges: [ChallengeKind::Http].into(),
             volatile: false,
+            keys: [].into(),
         });
         MemoryFixture::with(target)
     }
@@ -110,6 +111,7 @@ async fn calls_under_way_are_counted_even_when_dropped() {
         install: true,
         challenges: [ChallengeKind::Http].into(),
         volatile: false,
+        keys: BTreeSet::new(),
     });
     assert_eq!(target.capabilities().challenges, [ChallengeKind::Http].into());
 }
