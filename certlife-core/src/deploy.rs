@@ -106,7 +106,7 @@ pub struct DeployCapabilities {
 }
 
 /// A key that is to be made on a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "tests of deployers outside this crate build it")]
 pub struct KeyRequest {
     /// Which certificate it is for.

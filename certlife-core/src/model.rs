@@ -19,7 +19,8 @@ pub use self::{
     event::{Actor, Event, EventKind, Occurrence},
     order::{Order, OrderState, Publication, PublicationState, Request, RouteReason},
     policy::{
-        DomainMapping, KeyChange, KeyPolicy, KeySource, RenewBefore, RenewalPolicy, Route, ValidationPolicy,
+        DomainMapping, KeyChange, KeyPolicy, KeySource, RenewBefore, RenewalPolicy, Route, TargetKey,
+        ValidationPolicy,
     },
     version::Version,
 };

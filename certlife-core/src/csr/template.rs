@@ -39,7 +39,8 @@ use crate::{
 };
 
 /// What a certificate signing request asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct CsrTemplate {
     /// The identifiers, as subject alternative names.

@@ -263,6 +263,7 @@ pub(super) async fn draft(
         state: OrderState::Drafted,
         stage: None,
         key: None,
+        target_key: None,
         intent: None,
         handle: None,
         number: None,

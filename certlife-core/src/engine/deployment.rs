@@ -117,7 +117,11 @@ impl Run<'_> {
             Ok(parts) => parts,
             Err(error) => return self.failed(error, DeploymentState::Failing).await,
         };
-        let installed = match self.bundle(&version).await {
+        let ready = match super::target_key::still_there(&target, &version).await {
+            Ok(()) => self.bundle(&version).await,
+            Err(error) => Err(error),
+        };
+        let installed = match ready {
             Ok(bundle) => {
                 let _place = target.place().await;
                 target.provider.install(&bundle).await

@@ -79,6 +79,7 @@ impl Run<'_> {
             ca: order.ca.clone(),
             handle: order.handle.clone(),
             key: order.key,
+            target_key: order.target_key.clone(),
             chain,
             info,
             received_at: self.context.now(),

@@ -112,6 +112,11 @@ impl Run<'_> {
 
     /// Makes key and signing request and stores them with the intent, before the CA hears of anything.
     async fn prepare(&mut self) -> Result<Next> {
+        match self.choose_target_key().await {
+            Ok(true) => _ = self.save(Some(self.context.now()), AfterCommit::Keep).await?,
+            Ok(false) => {}
+            Err(error) => return self.failed(error).await,
+        }
         match self.intent().await {
             Ok((intent, key, new_key)) => {
                 let reference = intent.reference.clone();
@@ -135,18 +140,9 @@ impl Run<'_> {
 
     async fn intent(&self) -> Result<(OrderIntent, Option<KeyId>, Option<StoredKey>)> {
         let order = &self.order.value;
-        let certificate = self.certificate().await?.ok_or_else(|| {
-            Error::new(
-                ProviderName::ENGINE,
-                Operation::PlaceOrder,
-                ErrorKind::NotFound("the certificate".into()),
-            )
-        })?;
+        let certificate = self.wished().await?;
         let spec = &certificate.value.spec;
-        let predecessor = match order.predecessor {
-            Some(id) => self.context.journal.load::<Version>(id).await?.map(|version| version.value),
-            None => None,
-        };
+        let predecessor = self.predecessor().await?;
         let ca = self.ca()?;
         self.context.check_enabled(&order.ca).await?;
         let mappings = self.context.mappings().await?;
@@ -179,6 +175,19 @@ impl Run<'_> {
         Ok((OrderIntent { reference: reference(order.id), request, csr }, key, new_key))
     }
 
+    pub(super) async fn wished(&self) -> Result<Stored<Certificate>> {
+        let gone = || {
+            let kind = ErrorKind::NotFound("the certificate".into());
+            Error::new(ProviderName::ENGINE, Operation::PlaceOrder, kind)
+        };
+        self.certificate().await?.ok_or_else(gone)
+    }
+
+    pub(super) async fn predecessor(&self) -> Result<Option<Version>> {
+        let Some(id) = self.order.value.predecessor else { return Ok(None) };
+        Ok(self.context.journal.load::<Version>(id).await?.map(|version| version.value))
+    }
+
     /// The signing request, the id of its key, and the key if it is new.
     async fn csr(
         &self,
@@ -191,6 +200,7 @@ impl Run<'_> {
                 csr.check_against(&names, None).map_err(|input| Error::input(Operation::MakeKey, input))?;
                 return Ok(((**csr).clone(), None, None));
             }
+            (KeySource::OnTarget(_), _) => return Ok((self.target_csr(spec).await?, None, None)),
             (KeySource::Brought(id), _) => Some(*id),
             (KeySource::Generated, KeyChange::Keep) => predecessor.and_then(|version| version.key),
             (KeySource::Generated, KeyChange::Rotate) => None,
@@ -203,10 +213,7 @@ impl Run<'_> {
                 (key, stored.id, Some(stored))
             }
         };
-        let mut template = CsrTemplate::new(spec.identifiers.iter().cloned());
-        template.common_name = common_name(&spec.identifiers);
-        template.must_staple = spec.must_staple;
-        Ok((template.sign(&key)?, Some(id), new))
+        Ok((template(spec).sign(&key)?, Some(id), new))
     }
 
     // ---- intent → order at the CA ----
@@ -628,6 +635,14 @@ pub(super) fn is_our_store(error: &Error) -> bool {
 /// Our own reference of an order: 45 characters, so that there is room for a number behind it.
 fn reference(id: OrderId) -> String {
     format!("certlife-{id}")
+}
+
+/// What a signing request for this wish asks for.
+pub(super) fn template(spec: &CertificateSpec) -> CsrTemplate {
+    let mut template = CsrTemplate::new(spec.identifiers.iter().cloned());
+    template.common_name = common_name(&spec.identifiers);
+    template.must_staple = spec.must_staple;
+    template
 }
 
 /// The first identifier that fits into a common name (64 characters, RFC 5280 appendix A.1).

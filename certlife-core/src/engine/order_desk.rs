@@ -170,6 +170,7 @@ impl Engine {
             ca: account.clone(),
             handle: Some(snapshot.handle.clone()),
             key: None,
+            target_key: None,
             chain: chain.clone(),
             info,
             received_at: now,

@@ -4,6 +4,7 @@ use super::{Context, routes};
 use crate::{
     ca::{CaCapabilities, OrderRequest, Purpose, PurposeKind},
     error::{Error, Operation, Result},
+    id::AccountName,
     input::InputError,
     model::{CertificateSpec, KeySource},
     name::Identifier,
@@ -19,7 +20,8 @@ pub(super) async fn check(
     let ca = context.accounts.ca(&spec.ca).map_err(fail)?;
     let capabilities = ca.provider.capabilities();
     check_identifiers(spec, &capabilities).map_err(fail)?;
-    if !capabilities.key_algorithms.contains(&spec.key.algorithm) && spec.key.source == KeySource::Generated {
+    let made_for_us = matches!(spec.key.source, KeySource::Generated | KeySource::OnTarget(_));
+    if made_for_us && !capabilities.key_algorithms.contains(&spec.key.algorithm) {
         let rule = format!("this CA certifies {:?}", capabilities.key_algorithms);
         let (field, value) = ("key algorithm".into(), spec.key.algorithm.to_string().into());
         return Err(fail(InputError::Value { field, value, rule: rule.into() }));
@@ -30,6 +32,9 @@ pub(super) async fn check(
             let rule = "this target takes no certificates";
             return Err(fail(InputError::setting(target.name.to_string(), rule)));
         }
+    }
+    if let KeySource::OnTarget(target) = &spec.key.source {
+        check_target_key(context, spec, target).map_err(fail)?;
     }
     let mappings = context.mappings().await?;
     let challenges =
@@ -42,7 +47,7 @@ pub(super) async fn check(
             csr.key_algorithm()
         }
         KeySource::Brought(id) => Some(context.open_key(*id).await?.algorithm()),
-        KeySource::Generated => Some(spec.key.algorithm),
+        KeySource::Generated | KeySource::OnTarget(_) => Some(spec.key.algorithm),
     };
     if purpose != PurposeKind::New {
         return Ok(());
@@ -59,6 +64,30 @@ pub(super) async fn check(
         options: spec.options.clone(),
     };
     super::catalog::check(context, &ca, &request).await?.map_err(fail)
+}
+
+/// Checks that a target can make the key, and that nobody else needs it.
+fn check_target_key(
+    context: &Context,
+    spec: &CertificateSpec,
+    holder: &AccountName,
+) -> Result<(), InputError> {
+    let target = context.accounts.target(holder)?;
+    let kinds = target.provider.capabilities().keys;
+    if !kinds.contains(&spec.key.algorithm) {
+        let rule = if kinds.is_empty() {
+            format!("{holder} makes no keys; have it made here, or name a target that can")
+        } else {
+            format!("{holder} makes {kinds:?}")
+        };
+        let (field, value) = ("key algorithm".into(), spec.key.algorithm.to_string().into());
+        return Err(InputError::Value { field, value, rule: rule.into() });
+    }
+    if let Some(other) = spec.deploy.iter().find(|target| *target != holder) {
+        let rule = format!("the key is made on {holder} and never leaves it; deploy there alone");
+        return Err(InputError::setting(other.to_string(), rule));
+    }
+    Ok(())
 }
 
 fn check_identifiers(spec: &CertificateSpec, capabilities: &CaCapabilities) -> Result<(), InputError> {

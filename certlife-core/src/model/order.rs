@@ -17,7 +17,10 @@ use crate::{
     time::Timestamp,
 };
 
-use super::{certificate::RenewalTrigger, policy::Route};
+use super::{
+    certificate::RenewalTrigger,
+    policy::{Route, TargetKey},
+};
 
 /// One attempt at a CA to get a version. Its record is the journal of everything that was done for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +53,9 @@ pub struct Order {
     /// The sealed private key; none if the key is elsewhere.
     #[serde(default)]
     pub key: Option<KeyId>,
+    /// The private key, if it is made on a target. Stored before the target is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_key: Option<TargetKey>,
     /// What is, or was, asked of the CA. Stored before it is asked.
     #[serde(default)]
     pub intent: Option<OrderIntent>,

@@ -38,6 +38,21 @@ pub enum KeySource {
     Brought(KeyId),
     /// Elsewhere: the host brings the signing request and keeps the key.
     Elsewhere(Box<Csr>),
+    /// Made on this target, for each version as [`KeyPolicy::on_renewal`] says. The key never leaves it, so that the
+    /// certificate is deployed there alone.
+    OnTarget(AccountName),
+}
+
+/// A private key that was made on a target, and is there alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "what names such a key: where, by which name, of which kind")]
+pub struct TargetKey {
+    /// The target.
+    pub target: AccountName,
+    /// The name under which the target keeps it.
+    pub key: KeyId,
+    /// Its algorithm.
+    pub algorithm: KeyAlgorithm,
 }
 
 /// What a renewal does with the key.

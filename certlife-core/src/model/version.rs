@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ca::{IssuedRef, OrderHandle, PurposeKind, Revocation},
     id::{AccountName, CertificateId, KeyId, OrderId, VersionId},
+    model::TargetKey,
     time::Timestamp,
     x509::{CertificateInfo, Chain},
 };
@@ -29,6 +30,9 @@ pub struct Version {
     pub handle: Option<OrderHandle>,
     /// The sealed private key; none if it is elsewhere.
     pub key: Option<KeyId>,
+    /// The private key, if it was made on a target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_key: Option<TargetKey>,
     /// Leaf and intermediates.
     pub chain: Chain,
     /// What the leaf says.

@@ -9,6 +9,7 @@ mod people;
 mod renewing;
 mod revoking;
 mod sharing;
+mod target_keys;
 mod validating;
 mod world;
 mod wrong_input;

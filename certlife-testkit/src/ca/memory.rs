@@ -32,6 +32,7 @@ use certlife_core::{
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
+pub(crate) use self::issue::SubjectKey;
 pub use self::{
     builder::MemoryCaBuilder,
     issue::{Issuer, Template},

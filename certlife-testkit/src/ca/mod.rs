@@ -9,6 +9,7 @@ mod fixture;
 mod memory;
 pub mod suite;
 
+pub(crate) use self::memory::SubjectKey;
 pub use self::{
     fault::Fault,
     fixture::{Ability, Booked, CaFixture},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use certlife_core::{
-    CertificateId, Chain, Identifier, KeyAlgorithm, PrivateKey, Timestamp, VersionId,
+    CertificateId, Chain, Csr, Identifier, KeyAlgorithm, PrivateKey, Timestamp, VersionId,
     challenge::TlsAlpnResponse, deploy::Bundle,
 };
 use rcgen::{
@@ -14,6 +14,8 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+
+use crate::ca::SubjectKey;
 
 /// A private CA with a root and an intermediate, which issues whatever a test asks for.
 pub struct Issuer {
@@ -60,18 +62,39 @@ impl Issuer {
         identifiers: &[Identifier],
         algorithm: KeyAlgorithm,
     ) -> Bundle {
-        let number = self.issued.fetch_add(1, Ordering::Relaxed);
         let key = PrivateKey::generate(algorithm).expect("a key");
         let pkcs8 = key.to_pkcs8_der().expect("a key encodes");
         let pair = KeyPair::try_from(&PrivatePkcs8KeyDer::from(pkcs8.expose())).expect("the key reads back");
         let leaf = leaf_params(identifiers).signed_by(&pair, &self.intermediate).expect("a leaf");
-        let ders = [leaf.der(), self.intermediate.der()];
+        self.next(certificate, identifiers, leaf.der(), Some(key))
+    }
+
+    /// Issues the next version for the key of a signing request, which is not in the bundle.
+    ///
+    /// # Panics
+    ///
+    /// If no such certificate can be made.
+    pub fn bundle_for(&self, certificate: &CertificateId, identifiers: &[Identifier], csr: &Csr) -> Bundle {
+        let key = SubjectKey::read(csr).expect("a key that can be certified");
+        let leaf = leaf_params(identifiers).signed_by(&key, &self.intermediate).expect("a leaf");
+        self.next(certificate, identifiers, leaf.der(), None)
+    }
+
+    fn next(
+        &self,
+        certificate: &CertificateId,
+        identifiers: &[Identifier],
+        leaf: &CertificateDer<'_>,
+        key: Option<PrivateKey>,
+    ) -> Bundle {
+        let number = self.issued.fetch_add(1, Ordering::Relaxed);
+        let ders = [leaf.to_vec(), self.intermediate.der().to_vec()];
         Bundle {
             certificate: certificate.clone(),
             version: version_id(number),
             identifiers: identifiers.to_vec(),
-            chain: Chain::from_ders(ders.map(|der| der.to_vec())).expect("leaf and intermediate are a chain"),
-            key: Some(key),
+            chain: Chain::from_ders(ders).expect("leaf and intermediate are a chain"),
+            key,
             replaces: None,
         }
     }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use certlife_core::{
-    AccountSummary, CertificateId, Chain, Clock, Csr, Deployer, Error, ErrorKind, Identifier, Operation,
-    PrivateKey, ProviderName, Result, Retry, SystemClock, VersionId, async_trait,
+    AccountSummary, CertificateId, Chain, Clock, Csr, Deployer, Error, ErrorKind, Identifier, KeyAlgorithm,
+    KeyId, Operation, PrivateKey, ProviderName, Result, Retry, SystemClock, VersionId, async_trait,
     challenge::{ChallengeKind, HttpPath},
     deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, KeyRequest, Receipt, TargetResponse},
 };
@@ -30,6 +30,8 @@ struct Shared {
 struct State {
     capabilities: DeployCapabilities,
     places: BTreeMap<CertificateId, Place>,
+    /// The keys that were made here.
+    keys: BTreeMap<CertificateId, BTreeMap<KeyId, PrivateKey>>,
     /// What answers challenges, the latest last.
     responses: Vec<TargetResponse>,
     orders: Orders,
@@ -81,6 +83,8 @@ struct Failing {
 pub struct Calls {
     /// [`Deployer::probe`].
     pub probe: usize,
+    /// [`Deployer::make_key`].
+    pub make_key: usize,
     /// [`Deployer::install`].
     pub install: usize,
     /// [`Deployer::installed`].
@@ -111,9 +115,10 @@ impl MemoryTarget {
                 install: true,
                 challenges,
                 volatile: false,
-                keys: BTreeSet::new(),
+                keys: KeyAlgorithm::ALL.iter().copied().collect(),
             },
             places: BTreeMap::new(),
+            keys: BTreeMap::new(),
             responses: Vec::new(),
             orders: Orders::default(),
             under_way: 0,
@@ -139,7 +144,7 @@ impl MemoryTarget {
     }
 
     /// Fails the next calls for one operation like this, without changing anything: [`Operation::Probe`],
-    /// [`Install`](Operation::Install), [`Inspect`](Operation::Inspect), [`RollBack`](Operation::RollBack),
+    /// [`MakeKey`](Operation::MakeKey), [`Install`](Operation::Install), [`Inspect`](Operation::Inspect), [`RollBack`](Operation::RollBack),
     /// [`Uninstall`](Operation::Uninstall), [`PutChallenge`](Operation::PutChallenge) or
     /// [`RemoveChallenge`](Operation::RemoveChallenge).
     pub fn fail_next_of(&self, operation: Operation, calls: usize, kind: ErrorKind) {
@@ -181,6 +186,7 @@ impl MemoryTarget {
     pub fn wipe(&self) {
         let mut state = self.state();
         state.places.clear();
+        state.keys.clear();
         state.responses.clear();
     }
 
@@ -199,6 +205,11 @@ impl MemoryTarget {
         let state = self.state();
         let pair = state.places.get(certificate)?.served()?;
         Some((pair.chain.clone(), pair.key.clone()))
+    }
+
+    /// The keys that were made here for `certificate`, oldest first.
+    pub fn made_keys(&self, certificate: &CertificateId) -> Vec<PrivateKey> {
+        self.state().keys.get(certificate).map(|keys| keys.values().cloned().collect()).unwrap_or_default()
     }
 
     /// The version that is served for `certificate`; none too if somebody tampered with it.
@@ -326,7 +337,10 @@ impl State {
             _ => place.live,
         };
         if !ignore {
-            let pair = Pair { chain: bundle.chain.clone(), key: bundle.key.clone() };
+            let leaf_key = bundle.chain.info().map(|info| info.key_hash).ok();
+            let made = self.keys.get(&bundle.certificate).into_iter().flat_map(BTreeMap::values);
+            let own = made.into_iter().find(|key| Some(key.public_key_hash()) == leaf_key);
+            let pair = Pair { chain: bundle.chain.clone(), key: bundle.key.as_ref().or(own).cloned() };
             place.kept.insert(bundle.version, Kept { pair, replaced });
             place.serve(Some(bundle.version));
         }
@@ -375,8 +389,19 @@ impl Deployer for MemoryTarget {
     }
 
     async fn make_key(&self, wanted: &KeyRequest) -> Result<Csr> {
-        let what = format!("making {} keys on the target", wanted.algorithm);
-        Err(Error::new(MEMORY, Operation::MakeKey, ErrorKind::Unsupported(what.into())))
+        let operation = Operation::MakeKey;
+        self.called(operation, |calls| &mut calls.make_key).await?;
+        if !self.capabilities().keys.contains(&wanted.algorithm) {
+            let what = format!("making {} keys on the target", wanted.algorithm);
+            return Err(Error::new(MEMORY, operation, ErrorKind::Unsupported(what.into())));
+        }
+        let made = PrivateKey::generate_off_thread(wanted.algorithm).await?;
+        let key = {
+            let mut state = self.state();
+            let keys = state.keys.entry(wanted.certificate.clone()).or_default();
+            keys.entry(wanted.key).or_insert(made).clone()
+        };
+        self.answer(operation, wanted.template.sign(&key)?)
     }
 
     async fn install(&self, bundle: &Bundle) -> Result<Receipt> {
@@ -416,10 +441,13 @@ impl Deployer for MemoryTarget {
     async fn uninstall(&self, certificate: &CertificateId) -> Result<()> {
         let operation = Operation::Uninstall;
         self.called(operation, |calls| &mut calls.uninstall).await?;
-        if let Some(place) = self.state().places.get_mut(certificate) {
+        let mut state = self.state();
+        state.keys.remove(certificate);
+        if let Some(place) = state.places.get_mut(certificate) {
             place.kept.clear();
             place.serve(None);
         }
+        drop(state);
         self.answer(operation, ())
     }
 

@@ -37,6 +37,7 @@ fn every_promise_of_the_suite_is_run() {
         include_str!("suite/challenges.rs"),
         include_str!("suite/conduct.rs"),
         include_str!("suite/installs.rs"),
+        include_str!("suite/keys.rs"),
         include_str!("suite/rollbacks.rs"),
         include_str!("suite/truth.rs"),
     ];

@@ -128,13 +128,13 @@ fn alt_names(identifiers: &[Identifier]) -> Result<Vec<SanType>, rcgen::Error> {
 }
 
 /// The public key of a request as rcgen takes it.
-struct SubjectKey {
+pub(crate) struct SubjectKey {
     bits: Vec<u8>,
     algorithm: &'static SignatureAlgorithm,
 }
 
 impl SubjectKey {
-    fn read(csr: &Csr) -> Result<Self, InputError> {
+    pub(crate) fn read(csr: &Csr) -> Result<Self, InputError> {
         let broken = || InputError::Csr { rule: "its key is of a kind that is not certified here".into() };
         let algorithm = match csr.key_algorithm().ok_or_else(broken)? {
             KeyAlgorithm::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,

@@ -7,6 +7,7 @@
 mod challenges;
 mod conduct;
 mod installs;
+mod keys;
 mod rollbacks;
 mod truth;
 
@@ -25,6 +26,7 @@ use super::{
 pub use challenges::*;
 pub use conduct::*;
 pub use installs::*;
+pub use keys::*;
 pub use rollbacks::*;
 pub use truth::*;
 
@@ -48,6 +50,14 @@ macro_rules! deploy_promises {
             a_certificate_without_its_key_is_installed_or_refused
             a_key_that_does_not_fit_is_refused
             keys_are_readable_by_their_owner_alone
+            a_key_that_is_not_offered_is_refused
+            a_made_key_is_the_same_when_asked_for_again
+            every_name_has_a_key_of_its_own
+            every_offered_kind_of_key_is_made
+            a_certificate_for_a_made_key_is_served_with_it
+            a_made_key_outlives_later_keys_and_installs
+            a_made_key_is_never_shown
+            an_abandoned_key_is_made_once
             nothing_is_installed_at_first
             installed_follows_what_happens
             tampering_is_noticed_and_repaired
