@@ -5,6 +5,7 @@
 //! when a call is dropped; a file lock keeps others out until they are done.
 
 mod command;
+mod keys;
 mod lock;
 mod os;
 mod owner;
@@ -24,8 +25,8 @@ use std::{
 
 use async_trait::async_trait;
 use certlife_core::{
-    AccountSummary, CertificateId, Csr, Deployer, Error, ErrorKind, InputError, Operation, ProviderName,
-    Result,
+    AccountSummary, CertificateId, Csr, Deployer, Error, ErrorKind, InputError, KeyAlgorithm, Operation,
+    ProviderName, Result,
     challenge::ChallengeKind,
     deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, KeyRequest, Receipt, TargetResponse},
 };
@@ -51,6 +52,7 @@ const LOCAL: ProviderName = ProviderName::new("local");
 ///                               /privkey.pem     the private key in PKCS#8
 ///                               /combined.pem    key and full chain, if asked for
 ///                               /install.json    what the deployer has to know
+/// <directory>/www/keys/019b….pem                 keys that were made here, for `KeySource::OnTarget`
 /// <directory>/www/live -> versions/019b…
 /// ```
 ///
@@ -64,6 +66,9 @@ const LOCAL: ProviderName = ProviderName::new("local");
 /// switched; if reloading fails, the version before is switched back and reloaded. The reload command runs
 /// again when the same version is installed again, since a crash may have come between. Taking the last
 /// version away runs no command: a server that is still told to read it would not start.
+///
+/// A key that is [made here](Deployer::make_key) is readable by this process alone until its certificate is installed,
+/// whose directory gets a copy with the chosen rights. It is removed with the last version that has it.
 #[derive(Debug, Clone)]
 pub struct Local(Arc<Shared>);
 
@@ -176,7 +181,7 @@ impl Deployer for Local {
             install: true,
             challenges: BTreeSet::from_iter(http),
             volatile: false,
-            keys: BTreeSet::new(),
+            keys: KeyAlgorithm::ALL.iter().copied().collect(),
         }
     }
 
@@ -199,8 +204,14 @@ impl Deployer for Local {
     }
 
     async fn make_key(&self, wanted: &KeyRequest) -> Result<Csr> {
-        let what = format!("making {} keys on the target", wanted.algorithm);
-        Err(Error::new(LOCAL, Operation::MakeKey, ErrorKind::Unsupported(what.into())))
+        let operation = Operation::MakeKey;
+        if !self.capabilities().keys.contains(&wanted.algorithm) {
+            let what = format!("making {} keys on the target", wanted.algorithm);
+            return Err(Error::new(LOCAL, operation, ErrorKind::Unsupported(what.into())));
+        }
+        let lock = self.lock(operation).await?;
+        let wanted = wanted.clone();
+        self.on_locked_files(operation, &lock, move |plan| keys::make(plan, &wanted)).await
     }
 
     async fn install(&self, bundle: &Bundle) -> Result<Receipt> {

@@ -7,12 +7,12 @@ use std::{
 };
 
 use certlife_core::{
-    CertificateId, ErrorKind, Result, VersionId,
+    CertificateId, ErrorKind, KeyHash, Result, VersionId,
     deploy::{Bundle, Installed, Receipt},
 };
 
 use super::{
-    in_the_way, io_failed, os,
+    in_the_way, io_failed, keys, os,
     settings::Plan,
     version::{self, AllRights, Files, Record, VersionDir},
 };
@@ -50,7 +50,13 @@ pub(super) enum Retreat {
 
 /// Writes the files of a version, so that only the switch is left to do.
 pub(super) fn prepare(plan: &Plan, bundle: &Bundle) -> Result<Prepared, ErrorKind> {
-    let files = Files::of_bundle(plan, bundle)?;
+    // The key of a bundle is checked before anything is made.
+    let leaf_key = version::leaf_key(bundle)?;
+    let made_here = match Place::open(plan, &bundle.certificate)? {
+        Some(place) if bundle.key.is_none() => keys::find(&place, leaf_key)?,
+        _ => None,
+    };
+    let files = Files::of_bundle(plan, bundle, made_here.as_ref())?;
     let rights = AllRights::look_up(plan)?;
     let place = Place::create(plan, &bundle.certificate, &rights)?;
     place.clean()?;
@@ -88,6 +94,7 @@ pub(super) fn prepare(plan: &Plan, bundle: &Bundle) -> Result<Prepared, ErrorKin
     }
     let needed: Vec<_> = [Some(&dir), live.as_ref()].into_iter().flatten().collect();
     place.prune(&needed, replaced)?;
+    keys::prune(&place, &place.leaf_keys()?, leaf_key)?;
     Ok(Prepared { dir, replaced, retreat })
 }
 
@@ -143,7 +150,11 @@ impl<'a> Place<'a> {
         Ok(there.then_some(Self { plan, root }))
     }
 
-    fn create(plan: &'a Plan, certificate: &CertificateId, rights: &AllRights) -> Result<Self, ErrorKind> {
+    pub(super) fn create(
+        plan: &'a Plan,
+        certificate: &CertificateId,
+        rights: &AllRights,
+    ) -> Result<Self, ErrorKind> {
         let root = plan.directory.join(certificate.as_str());
         for directory in [&root, &root.join(VERSIONS)] {
             if !os::is_real_directory(directory)? {
@@ -154,6 +165,11 @@ impl<'a> Place<'a> {
             }
         }
         Ok(Self { plan, root })
+    }
+
+    /// Where everything of the certificate is.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Makes a version the live one, or none. The one step that readers notice.
@@ -215,6 +231,7 @@ impl<'a> Place<'a> {
         for dir in self.versions()? {
             version::remove(&self.path(&dir))?;
         }
+        keys::remove(self)?;
         // Both fail if something of somebody else is left.
         let _ = fs::remove_dir(self.root.join(VERSIONS));
         let _ = fs::remove_dir(&self.root);
@@ -277,6 +294,15 @@ impl<'a> Place<'a> {
             let Some(leaf) = version::whole_leaf(self.plan, path)? else { return Ok(false) };
             Ok(version::read_record(path)?.is_some_and(|record| record.fingerprint == leaf))
         })
+    }
+
+    /// The public keys of all versions.
+    fn leaf_keys(&self) -> Result<BTreeSet<KeyHash>, ErrorKind> {
+        let mut found = BTreeSet::new();
+        for dir in self.versions()? {
+            found.extend(version::stored_leaf_key(&self.path(&dir))?);
+        }
+        Ok(found)
     }
 
     /// The directories of versions, oldest first. Names that are not ours are passed over.

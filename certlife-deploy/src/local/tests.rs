@@ -3,6 +3,7 @@
 mod challenges;
 mod commands;
 mod files;
+mod keys;
 
 use std::{
     fs,

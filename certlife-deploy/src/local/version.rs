@@ -9,7 +9,8 @@ use std::{
 };
 
 use certlife_core::{
-    Chain, ErrorKind, Fingerprint, PrivateKey, Result, Secret, SecretBytes, VersionId, deploy::Bundle,
+    Chain, ErrorKind, Fingerprint, KeyHash, PrivateKey, Result, Secret, SecretBytes, VersionId,
+    deploy::Bundle,
 };
 use serde::{Deserialize, Serialize, de::IntoDeserializer as _};
 
@@ -87,14 +88,15 @@ impl Content {
 }
 
 impl Files {
-    /// Renders a bundle, after checking that its key is the leaf's.
-    pub(super) fn of_bundle(plan: &Plan, bundle: &Bundle) -> Result<Self, ErrorKind> {
-        let key = bundle.key.as_ref();
+    /// Renders a bundle with its own key, or the one that was made here for it.
+    pub(super) fn of_bundle(
+        plan: &Plan,
+        bundle: &Bundle,
+        made_here: Option<&PrivateKey>,
+    ) -> Result<Self, ErrorKind> {
+        let key = bundle.key.as_ref().or(made_here);
         if plan.combined && key.is_none() {
             return Err(ErrorKind::Unsupported("combined.pem without the private key".into()));
-        }
-        if !fits(&bundle.chain, key) {
-            return Err(ErrorKind::BadCertificate("the key is another certificate's".into()));
         }
         Self::render(plan, &bundle.chain, key)
     }
@@ -225,11 +227,28 @@ pub(super) fn remove(directory: &Path) -> Result<(), ErrorKind> {
     Ok(())
 }
 
+/// The public key of a bundle's leaf, after checking that the key in the bundle is the leaf's.
+pub(super) fn leaf_key(bundle: &Bundle) -> Result<KeyHash, ErrorKind> {
+    let info =
+        bundle.chain.info().map_err(|_| ErrorKind::BadCertificate("the leaf cannot be read".into()))?;
+    if bundle.key.as_ref().is_some_and(|key| key.public_key_hash() != info.key_hash) {
+        return Err(ErrorKind::BadCertificate("the key is another certificate's".into()));
+    }
+    Ok(info.key_hash)
+}
+
+/// The public key of the leaf in a version's directory; none if it cannot be read.
+pub(super) fn stored_leaf_key(directory: &Path) -> Result<Option<KeyHash>, ErrorKind> {
+    let text = read(&directory.join(CERTIFICATE))?.as_ref().and_then(text_of);
+    let chain = text.and_then(|text| Chain::from_pem(text.expose()).ok());
+    Ok(chain.and_then(|chain| chain.info().ok()).map(|info| info.key_hash))
+}
+
 fn fits(chain: &Chain, key: Option<&PrivateKey>) -> bool {
     key.is_none_or(|key| chain.info().is_ok_and(|info| info.key_hash == key.public_key_hash()))
 }
 
-fn write_new(path: &Path, content: &[u8], rights: Rights) -> Result<(), ErrorKind> {
+pub(super) fn write_new(path: &Path, content: &[u8], rights: Rights) -> Result<(), ErrorKind> {
     os::create_private(path)
         .and_then(|mut file| {
             file.write_all(content)?;
@@ -240,7 +259,7 @@ fn write_new(path: &Path, content: &[u8], rights: Rights) -> Result<(), ErrorKin
 }
 
 /// Reads a file; none if it does not exist, is not a plain file, or is larger than any of ours.
-fn read(path: &Path) -> Result<Option<SecretBytes>, ErrorKind> {
+pub(super) fn read(path: &Path) -> Result<Option<SecretBytes>, ErrorKind> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() && found.len() <= MAX_FILE => {}
         Ok(_) => return Ok(None),
@@ -260,7 +279,7 @@ fn read(path: &Path) -> Result<Option<SecretBytes>, ErrorKind> {
     }
 }
 
-fn text_of(bytes: &SecretBytes) -> Option<Secret> {
+pub(super) fn text_of(bytes: &SecretBytes) -> Option<Secret> {
     std::str::from_utf8(bytes.expose()).ok().map(Secret::new)
 }
 
