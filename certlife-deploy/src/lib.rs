@@ -5,6 +5,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "local")]
+pub mod files;
+#[cfg(feature = "local")]
 pub mod local;
 #[cfg(feature = "rustls")]
 pub mod rustls;

@@ -11,6 +11,8 @@ use certlife_core::{
     deploy::{Bundle, Installed, Receipt},
 };
 
+use crate::files;
+
 use super::{
     in_the_way, io_failed, keys, os,
     settings::Plan,
@@ -51,12 +53,17 @@ pub(super) enum Retreat {
 /// Writes the files of a version, so that only the switch is left to do.
 pub(super) fn prepare(plan: &Plan, bundle: &Bundle) -> Result<Prepared, ErrorKind> {
     // The key of a bundle is checked before anything is made.
-    let leaf_key = version::leaf_key(bundle)?;
+    let brought = files::keystore_of(bundle)?;
+    let leaf_key = version::leaf_key(brought.chain())?;
     let made_here = match Place::open(plan, &bundle.certificate)? {
-        Some(place) if bundle.key.is_none() => keys::find(&place, leaf_key)?,
+        Some(place) if brought.key().is_none() => keys::find(&place, leaf_key)?,
         _ => None,
     };
-    let files = Files::of_bundle(plan, bundle, made_here.as_ref())?;
+    let keystore = match made_here {
+        Some(key) => files::keystore_of(&Bundle { key: Some(key), ..bundle.clone() })?,
+        None => brought,
+    };
+    let files = Files::of(plan, &keystore)?;
     let rights = AllRights::look_up(plan)?;
     let place = Place::create(plan, &bundle.certificate, &rights)?;
     place.clean()?;
@@ -257,7 +264,12 @@ impl<'a> Place<'a> {
         version::remove(&self.root.join(VERSIONS).join(NEW_VERSION))
     }
 
-    fn write(&self, version: VersionId, files: &Files, rights: &AllRights) -> Result<VersionDir, ErrorKind> {
+    fn write(
+        &self,
+        version: VersionId,
+        files: &Files<'_>,
+        rights: &AllRights,
+    ) -> Result<VersionDir, ErrorKind> {
         let versions = self.root.join(VERSIONS);
         let new = versions.join(NEW_VERSION);
         os::create_private_directory(&new).map_err(io_failed("make", &new))?;
