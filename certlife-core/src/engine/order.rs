@@ -1,24 +1,22 @@
 //! The steps of an order, from the draft to the version, each repeatable after a crash.
 //!
 //! What is published lives in [`publish`](super::publish), what becomes of a certificate in
-//! [`issue`](super::issue); this module decides which comes next and commits it.
+//! [`issue`](super::issue), what people ask in [`requests`](super::requests), failures in [`ending`](super::ending);
+//! this module decides which comes next and commits it.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Context, accounts::CaAccount, backoff::Backoff, certificate, routes};
+use super::{Context, accounts::CaAccount, routes};
 use crate::{
-    ca::{
-        Decision, Found, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Placement, Purpose, PurposeKind,
-        Stage,
-    },
+    ca::{Found, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Placement, Purpose, PurposeKind, Stage},
     csr::{Csr, CsrTemplate},
-    error::{Error, ErrorKind, Failure, Operation, ProviderName, Result, Retry},
+    error::{Error, ErrorKind, Failure, Operation, ProviderName, Result},
     id::{KeyId, OrderId},
     journal::{Changes, Stored, StoredKey, lost_race},
     key::PrivateKey,
     model::{
         Actor, Certificate, CertificateSpec, EventKind, KeyChange, KeySource, Occurrence, Order, OrderState,
-        Publication, PublicationState, Request, Version,
+        Publication, PublicationState, Version,
     },
     name::Identifier,
     notify::{Matter, Notice},
@@ -378,168 +376,6 @@ impl Run<'_> {
         }
     }
 
-    /// Ends an order that the CA gave up.
-    async fn lost(&mut self, state: OrderState) -> Result<Next> {
-        let words = self.order.value.message.clone().unwrap_or_else(|| "the CA gave no reason".into());
-        let problems = self.order.value.authorizations.iter().filter_map(|authorization| {
-            authorization.problem.as_ref().map(|problem| format!("{}: {problem}", authorization.identifier))
-        });
-        let words = std::iter::once(words.to_string()).chain(problems).collect::<Vec<_>>().join("; ");
-        let error = Error::new(self.provider(), Operation::PollOrder, ErrorKind::Rejected(words.into()));
-        self.end(state, Some(&error)).await
-    }
-
-    // ---- people ----
-
-    fn next_request(&mut self) -> Option<Request> {
-        // Nothing is decided about an order of which it is not known whether it exists.
-        if self.order.value.state == OrderState::Placing {
-            return None;
-        }
-        self.order.value.requests.pop_first()
-    }
-
-    async fn carry_out(&mut self, request: Request) -> Result<Next> {
-        let state = self.order.value.state;
-        match request {
-            Request::PlaceAgain if state == OrderState::InDoubt => self.place_again().await,
-            Request::Abandon if state == OrderState::InDoubt => self.end(OrderState::Cancelled, None).await,
-            Request::Decide(Decision::Cancel)
-                if matches!(state, OrderState::Drafted | OrderState::InDoubt) =>
-            {
-                self.end(OrderState::Cancelled, None).await
-            }
-            Request::Decide(decision) if !state.is_over() => self.decide(decision).await,
-            Request::Verify if state == OrderState::Validating => self.look_at_what_people_placed().await,
-            Request::Revalidate { identifier, route } if state == OrderState::Validating => {
-                self.revalidate(identifier, route).await
-            }
-            // The order has moved on; what was asked has no meaning any more.
-            _ => Ok(Next::Now),
-        }
-    }
-
-    /// Places the order anew under another reference, since a person said that the first does not exist.
-    async fn place_again(&mut self) -> Result<Next> {
-        if let Some(intent) = &mut self.order.value.intent {
-            let first = reference(self.order.value.id);
-            let turn = intent.reference.strip_prefix(&first).and_then(|turn| turn.strip_prefix('-'));
-            let turn = turn.and_then(|turn| turn.parse::<u32>().ok()).unwrap_or(1);
-            intent.reference = format!("{first}-{}", turn + 1);
-        }
-        self.order.value.state = OrderState::Placing;
-        self.save(Some(self.context.now()), AfterCommit::Keep).await?;
-        self.sure = true;
-        Ok(Next::Now)
-    }
-
-    async fn decide(&mut self, decision: Decision) -> Result<Next> {
-        let ca = self.ca()?;
-        let Some(at_ca) = self.order.value.at_ca() else {
-            return self.corrupt("a placed order without handle").await;
-        };
-        let capabilities = ca.provider.capabilities();
-        if !capabilities.decisions.contains(&decision) {
-            // An order that costs nothing and lapses by itself is cancelled by leaving it.
-            if decision == Decision::Cancel && capabilities.placement == Placement::Free {
-                return self.end(OrderState::Cancelled, None).await;
-            }
-            let what = format!("{decision:?} at this CA").to_lowercase();
-            let error =
-                Error::new(ca.provider.provider(), Operation::Decide, ErrorKind::Unsupported(what.into()));
-            self.order.value.failure = Some(self.context.failure(&error, &self.order.value.ca));
-            return Ok(Next::Now);
-        }
-        let decided = {
-            let _place = ca.place().await;
-            ca.provider.decide(&at_ca, decision).await
-        };
-        match decided {
-            Ok(snapshot) => self.absorb(snapshot).await,
-            Err(error) if error.retry() == Retry::Never => {
-                self.order.value.failure = Some(self.context.failure(&error, &self.order.value.ca));
-                Ok(Next::Now)
-            }
-            Err(error) => {
-                self.order.value.requests.insert(Request::Decide(decision));
-                self.failed(error).await
-            }
-        }
-    }
-
-    // ---- failing and ending ----
-
-    /// Stores a failure: with another attempt if there may be one, else as the end of the order.
-    pub(super) async fn failed(&mut self, error: Error) -> Result<Next> {
-        if is_our_store(&error) {
-            // The journal itself failed, so there is nothing to write this to.
-            return Err(error);
-        }
-        let needs_person = error.retry() == Retry::Never;
-        if needs_person && !self.is_bought(&error) {
-            return self.end(OrderState::Failed, Some(&error)).await;
-        }
-        let now = self.context.now();
-        let failure = self.context.failure(&error, &self.order.value.ca);
-        self.order.value.attempts += 1;
-        let attempts = self.order.value.attempts;
-        let next = Backoff::CALL.next(now, attempts, error.retry(), &self.order.value.id.to_string());
-        // The trail shows that a failure goes on without growing with every attempt.
-        if attempts.is_power_of_two() {
-            self.event(EventKind::Retrying { failure: failure.clone(), next });
-        }
-        if attempts == 1 && needs_person {
-            self.tell(Matter::OrderNeedsPerson { failure: Some(failure.clone()) }).await;
-        }
-        self.order.value.failure = Some(failure);
-        Ok(Next::At(next))
-    }
-
-    /// Whether the order is at a CA that was paid for it, and the failure does not say that it is gone. Only the CA's word
-    /// ends such an order: a token that is refused today may be put right tomorrow.
-    fn is_bought(&self, error: &Error) -> bool {
-        let paid = self.ca().is_ok_and(|ca| ca.provider.capabilities().placement == Placement::Paid);
-        let about_account = matches!(
-            error.operation(),
-            Operation::PollOrder | Operation::Respond | Operation::FetchCertificate
-        );
-        paid && about_account
-            && self.order.value.handle.is_some()
-            && !matches!(error.kind(), ErrorKind::NotFound(_))
-    }
-
-    pub(super) async fn corrupt(&mut self, what: &'static str) -> Result<Next> {
-        let error = Error::new(ProviderName::ENGINE, Operation::ReadStore, ErrorKind::Corrupt(what.into()));
-        self.end(OrderState::Failed, Some(&error)).await
-    }
-
-    /// Ends the order without a version, and tells its certificate, in one commit.
-    pub(super) async fn end(&mut self, state: OrderState, error: Option<&Error>) -> Result<Next> {
-        let now = self.context.now();
-        let failure = error.map(|error| self.context.failure(error, &self.order.value.ca));
-        self.order.value.end(state, failure.clone(), now);
-        self.event(EventKind::OrderEnded { state, failure: failure.clone() });
-        let paid = self.ca().is_ok_and(|ca| ca.provider.capabilities().placement == Placement::Paid);
-        loop {
-            let mut changes = Changes::under(self.lease, AfterCommit::Keep);
-            if let Some(mut certificate) = self.certificate().await?
-                && certificate.value.order == Some(self.order.value.id)
-            {
-                certificate::order_ended(&mut certificate.value, state, failure.as_ref(), paid, now);
-                let due = certificate::settle(&mut certificate.value, now);
-                changes.replace(&certificate, due);
-            }
-            if self.commit(changes, Some(now)).await? {
-                break;
-            }
-        }
-        let needs_person = paid || failure.as_ref().is_some_and(|failure| failure.retry == Retry::Never);
-        if needs_person && state != OrderState::Cancelled {
-            self.tell(Matter::OrderNeedsPerson { failure }).await;
-        }
-        Ok(Next::Now)
-    }
-
     // ---- small helpers ----
 
     pub(super) fn event(&mut self, kind: EventKind) {
@@ -626,7 +462,7 @@ pub(super) fn is_our_store(error: &Error) -> bool {
 }
 
 /// Our own reference of an order: 45 characters, so that there is room for a number behind it.
-fn reference(id: OrderId) -> String {
+pub(super) fn reference(id: OrderId) -> String {
     format!("certlife-{id}")
 }
 
