@@ -50,6 +50,11 @@ impl Error {
         if *self.kind() == ErrorKind::Uncertain { self.retry_as(Retry::Backoff) } else { self }
     }
 
+    /// Whether the request certainly had no effect: no connection was made, or the provider put it off (429).
+    pub(crate) fn did_not_arrive(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unreachable | ErrorKind::RateLimited)
+    }
+
     /// Links the cause. Its text must already be redacted.
     #[must_use]
     pub fn because(mut self, source: impl Into<BoxError>) -> Self {

@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Context, accounts::CaAccount, routes};
 use crate::{
-    ca::{Found, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Placement, Purpose, PurposeKind, Stage},
+    ca::{
+        Decision, Found, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Placement, Purpose, PurposeKind,
+        Stage,
+    },
     csr::{Csr, CsrTemplate},
     error::{Error, ErrorKind, Failure, Operation, ProviderName, Result},
     id::{KeyId, OrderId},
@@ -16,7 +19,7 @@ use crate::{
     key::PrivateKey,
     model::{
         Actor, Certificate, CertificateSpec, EventKind, KeyChange, KeySource, Occurrence, Order, OrderState,
-        Publication, PublicationState, Version,
+        Publication, PublicationState, Request, Version,
     },
     name::Identifier,
     notify::{Matter, Notice},
@@ -108,27 +111,33 @@ impl Run<'_> {
 
     // ---- draft → intent ----
 
-    /// Makes key and signing request and stores them with the intent, before the CA hears of anything.
+    /// Makes key and signing request, unless an earlier attempt did, and stores them with the intent, before the CA
+    /// hears of anything.
     async fn prepare(&mut self) -> Result<Next> {
-        match self.intent().await {
-            Ok((intent, key, new_key)) => {
-                let reference = intent.reference.clone();
-                self.order.value.intent = Some(intent);
-                self.order.value.key = key;
-                self.order.value.state = OrderState::Placing;
-                self.order.value.attempts = 0;
-                self.event(EventKind::OrderPlacing { reference });
-                self.save_with(Some(self.context.now()), AfterCommit::Keep, |changes| {
-                    if let Some(key) = &new_key {
-                        changes.insert(key, None);
-                    }
-                })
-                .await?;
-                self.sure = true;
-                Ok(Next::Now)
+        let mut new_key = None;
+        if self.order.value.intent.is_some() {
+            if let Err(error) = self.context.check_enabled(&self.order.value.ca).await {
+                return self.failed(error).await;
             }
-            Err(error) => self.failed(error).await,
+        } else {
+            let made = match self.intent().await {
+                Ok(made) => made,
+                Err(error) => return self.failed(error).await,
+            };
+            let reference = made.0.reference.clone();
+            (self.order.value.intent, self.order.value.key, new_key) = (Some(made.0), made.1, made.2);
+            self.order.value.attempts = 0;
+            self.event(EventKind::OrderPlacing { reference });
         }
+        self.order.value.state = OrderState::Placing;
+        self.save_with(Some(self.context.now()), AfterCommit::Keep, |changes| {
+            if let Some(key) = &new_key {
+                changes.insert(key, None);
+            }
+        })
+        .await?;
+        self.sure = true;
+        Ok(Next::Now)
     }
 
     async fn intent(&self) -> Result<(OrderIntent, Option<KeyId>, Option<StoredKey>)> {
@@ -213,6 +222,10 @@ impl Run<'_> {
         let Some(intent) = self.order.value.intent.clone() else {
             return self.corrupt("an order without intent").await;
         };
+        let given_up = self.order.value.requests.contains(&Request::Decide(Decision::Cancel));
+        if given_up && self.sure {
+            return self.end(OrderState::Cancelled, None).await;
+        }
         let ca = match self.ca() {
             Ok(ca) => ca,
             Err(error) => return self.failed(error).await,
@@ -223,35 +236,50 @@ impl Run<'_> {
             let _place = ca.place().await;
             ca.provider.find(&intent).await
         };
-        let placed = match found {
-            Ok(Found::Order(snapshot)) => Ok((*snapshot, true)),
+        match found {
+            // One that is to be given up is cancelled there.
+            Ok(Found::Order(snapshot)) => self.placed(*snapshot, true).await,
             Ok(Found::CannotTell) if ca.provider.capabilities().placement == Placement::Paid => {
-                return self.in_doubt().await;
+                self.in_doubt().await
             }
-            Ok(Found::Nothing | Found::CannotTell) => {
-                let _place = ca.place().await;
-                ca.provider.place(&intent).await.map(|snapshot| (snapshot, false))
-            }
-            Err(error) => Err(error),
-        };
-        self.sure = false;
-        match placed {
-            Ok((snapshot, found)) => {
-                self.event(EventKind::OrderPlaced { number: snapshot.number.clone(), found });
-                self.order.value.attempts = 0;
-                self.order.value.failure = None;
-                self.absorb(snapshot).await
-            }
-            // If the answer was lost the order may be there, and is looked for before anything else.
+            Ok(Found::Nothing | Found::CannotTell) if given_up => self.end(OrderState::Cancelled, None).await,
+            Ok(Found::Nothing | Found::CannotTell) => self.send(&ca, &intent).await,
             Err(error) => self.failed(error.repeatable()).await,
         }
     }
 
+    async fn send(&mut self, ca: &CaAccount, intent: &OrderIntent) -> Result<Next> {
+        self.sure = false;
+        let answer = {
+            let _place = ca.place().await;
+            ca.provider.place(intent).await
+        };
+        match answer {
+            Ok(snapshot) => self.placed(snapshot, false).await,
+            Err(error) => {
+                if error.did_not_arrive() {
+                    self.order.value.state = OrderState::Drafted;
+                }
+                // If the answer was lost the order may be there, and is looked for before anything else.
+                self.failed(error.repeatable()).await
+            }
+        }
+    }
+
+    async fn placed(&mut self, snapshot: OrderSnapshot, found: bool) -> Result<Next> {
+        self.event(EventKind::OrderPlaced { number: snapshot.number.clone(), found });
+        self.order.value.attempts = 0;
+        self.order.value.failure = None;
+        self.absorb(snapshot).await
+    }
+
+    /// Leaves the order to a person. Whoever gave it up meanwhile did not know that it may have been paid for.
     async fn in_doubt(&mut self) -> Result<Next> {
         let error = Error::new(self.ca()?.provider.provider(), Operation::FindOrder, ErrorKind::Uncertain);
         let failure = self.context.failure(&error, &self.order.value.ca);
         self.order.value.state = OrderState::InDoubt;
         self.order.value.failure = Some(failure.clone());
+        self.order.value.requests.clear();
         self.save(None, AfterCommit::Keep).await?;
         self.tell(Matter::OrderNeedsPerson { failure: Some(failure) }).await;
         Ok(Next::Asked)

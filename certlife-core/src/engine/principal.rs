@@ -285,7 +285,8 @@ impl Principal {
         self.request(order, Request::Decide(decision)).await
     }
 
-    /// Gives an order up.
+    /// Gives an order up. One that the CA has not heard of ends at once; one of which that is not known is looked for
+    /// first, and cancelled there if it exists. One that the CA cannot tell is left in doubt.
     ///
     /// # Errors
     ///

@@ -10,11 +10,13 @@ use crate::{
 
 impl Run<'_> {
     pub(super) fn next_request(&mut self) -> Option<Request> {
-        // Nothing is decided about an order of which it is not known whether it exists.
-        if self.order.value.state == OrderState::Placing {
-            return None;
+        match self.order.value.state {
+            // Of an order that the CA has not heard of nothing can be decided but to give it up.
+            OrderState::Drafted => self.order.value.requests.take(&Request::Decide(Decision::Cancel)),
+            // It is not known whether it exists; placing finds out.
+            OrderState::Placing => None,
+            _ => self.order.value.requests.pop_first(),
         }
-        self.order.value.requests.pop_first()
     }
 
     pub(super) async fn carry_out(&mut self, request: Request) -> Result<Next> {

@@ -148,7 +148,7 @@ impl Order {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OrderState {
-    /// Wanted; key and signing request are not made yet.
+    /// Wanted; the CA was not asked yet, or could not be reached.
     Drafted,
     /// Key and intent are stored; the CA is being asked, or was and the answer is not known.
     Placing,
