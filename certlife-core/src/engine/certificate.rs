@@ -264,6 +264,7 @@ pub(super) async fn draft(
         stage: None,
         key: None,
         intent: None,
+        asked_at: None,
         handle: None,
         number: None,
         authorizations: Vec::new(),

@@ -130,6 +130,7 @@ impl Run<'_> {
             self.event(EventKind::OrderPlacing { reference });
         }
         self.order.value.state = OrderState::Placing;
+        self.order.value.asked_at = Some(self.context.now());
         self.save_with(Some(self.context.now()), AfterCommit::Keep, |changes| {
             if let Some(key) = &new_key {
                 changes.insert(key, None);
@@ -236,16 +237,25 @@ impl Run<'_> {
             let _place = ca.place().await;
             ca.provider.find(&intent).await
         };
-        match found {
+        match (found, self.settles_at(&ca)) {
             // One that is to be given up is cancelled there.
-            Ok(Found::Order(snapshot)) => self.placed(*snapshot, true).await,
-            Ok(Found::CannotTell) if ca.provider.capabilities().placement == Placement::Paid => {
+            (Ok(Found::Order(snapshot)), _) => self.placed(*snapshot, true).await,
+            (Ok(_), Some(moment)) => Ok(Next::At(moment)),
+            (Ok(Found::CannotTell), _) if ca.provider.capabilities().placement == Placement::Paid => {
                 self.in_doubt().await
             }
-            Ok(Found::Nothing | Found::CannotTell) if given_up => self.end(OrderState::Cancelled, None).await,
-            Ok(Found::Nothing | Found::CannotTell) => self.send(&ca, &intent).await,
-            Err(error) => self.failed(error.repeatable()).await,
+            (Ok(_), _) if given_up => self.end(OrderState::Cancelled, None).await,
+            (Ok(_), _) => self.send(&ca, &intent).await,
+            (Err(error), _) => self.failed(error.repeatable()).await,
         }
+    }
+
+    /// Until when an order that was sent may still show; none if it has had its time, or was certainly not sent.
+    fn settles_at(&self, ca: &CaAccount) -> Option<Timestamp> {
+        let (now, takes) = (self.context.now(), ca.provider.capabilities().settles_in);
+        let asked_at = self.order.value.asked_at.unwrap_or(self.order.value.created_at);
+        // A clock that was set back must not stretch it.
+        Some((asked_at + takes).min(now + takes)).filter(|moment| !self.sure && *moment > now)
     }
 
     async fn send(&mut self, ca: &CaAccount, intent: &OrderIntent) -> Result<Next> {
@@ -260,6 +270,8 @@ impl Run<'_> {
                 if error.did_not_arrive() {
                     self.order.value.state = OrderState::Drafted;
                 }
+                // It may have waited here for a good while before it was sent.
+                self.order.value.asked_at = Some(self.context.now());
                 // If the answer was lost the order may be there, and is looked for before anything else.
                 self.failed(error.repeatable()).await
             }

@@ -48,6 +48,7 @@ impl Run<'_> {
             intent.reference = format!("{first}-{}", turn + 1);
         }
         self.order.value.state = OrderState::Placing;
+        self.order.value.asked_at = Some(self.context.now());
         self.save(Some(self.context.now()), AfterCommit::Keep).await?;
         self.sure = true;
         Ok(Next::Now)

@@ -53,6 +53,9 @@ pub struct Order {
     /// What is, or was, asked of the CA. Stored before it is asked.
     #[serde(default)]
     pub intent: Option<OrderIntent>,
+    /// When the CA was last asked to place it. Stored before it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
     /// How the CA finds it again.
     #[serde(default)]
     pub handle: Option<OrderHandle>,

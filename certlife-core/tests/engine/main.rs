@@ -5,6 +5,7 @@ mod cancelling;
 mod crashes;
 mod deploying;
 mod desk;
+mod finding;
 mod journey;
 mod people;
 mod renewing;
