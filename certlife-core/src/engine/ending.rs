@@ -83,7 +83,8 @@ impl Run<'_> {
                 && certificate.value.order == Some(self.order.value.id)
             {
                 certificate::order_ended(&mut certificate.value, state, failure.as_ref(), paid, now);
-                let due = certificate::settle(&mut certificate.value, now);
+                let policy = self.context.policy(&certificate.value.spec.ca).await?;
+                let due = certificate::settle(&mut certificate.value, &policy, now);
                 changes.replace(&certificate, due);
             }
             if self.commit(changes, Some(now)).await? {

@@ -1,5 +1,6 @@
 //! The engine: it names no vendor, and every step is read → decide → store the intent → act → store the outcome.
 
+mod account_policy;
 mod accounts;
 mod audit;
 mod backoff;
@@ -30,7 +31,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub(crate) use self::context::Context;
 pub use self::{
     accounts::{CaOptions, DnsOptions, TargetOptions, TlsEndpoint},
-    audit::RenewalReport,
+    audit::{Hindrance, RenewalOutlook, RenewalReport},
     builder::EngineBuilder,
     explain::{DeploymentStatus, Explanation, OrderStatus, ValidationStatus},
     order_desk::ImportReport,

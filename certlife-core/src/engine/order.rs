@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, Failure, Operation, ProviderName, Result},
     id::{KeyId, OrderId},
     journal::{Changes, Stored, StoredKey, lost_race},
-    key::PrivateKey,
+    key::{KeyAlgorithm, PrivateKey},
     model::{
         Actor, Certificate, CertificateSpec, EventKind, KeyChange, KeySource, Occurrence, Order, OrderState,
         Publication, PublicationState, Request, Version,
@@ -159,10 +159,11 @@ impl Run<'_> {
         self.context.check_enabled(&order.ca).await?;
         let mappings = self.context.mappings().await?;
         let capabilities = ca.provider.capabilities();
-        let challenges =
-            routes::check(self.context, spec, &mappings, ca.options.default_route.as_ref(), &capabilities)
-                .map_err(|input| Error::input(Operation::PlanValidation, input))?;
-        let (csr, key, new_key) = self.csr(spec, predecessor.as_ref()).await?;
+        let policy = self.context.policy(&order.ca).await?;
+        let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
+        let challenges = routes::check(self.context, spec, &mappings, default, &capabilities)
+            .map_err(|input| Error::input(Operation::PlanValidation, input))?;
+        let (csr, key, new_key) = self.csr(spec, policy.key_algorithm(spec), predecessor.as_ref()).await?;
         let purpose = match (order.purpose, &predecessor) {
             (PurposeKind::Reissue, Some(version)) => {
                 Purpose::Reissue { of: Box::new(version.issued_ref()), reason: order.reason.clone() }
@@ -177,7 +178,7 @@ impl Run<'_> {
             validity: spec.validity,
             product: spec.product.clone(),
             organization: spec.organization.clone(),
-            contacts: spec.contacts.clone(),
+            contacts: policy.contacts(spec),
             challenges,
             options: spec.options.clone(),
         };
@@ -191,6 +192,7 @@ impl Run<'_> {
     async fn csr(
         &self,
         spec: &CertificateSpec,
+        algorithm: KeyAlgorithm,
         predecessor: Option<&Version>,
     ) -> Result<(Csr, Option<KeyId>, Option<StoredKey>)> {
         let kept = match (&spec.key.source, spec.key.on_renewal) {
@@ -206,7 +208,7 @@ impl Run<'_> {
         let (key, id, new) = match kept {
             Some(id) => (self.context.open_key(id).await?, id, None),
             None => {
-                let key = PrivateKey::generate_off_thread(spec.key.algorithm).await?;
+                let key = PrivateKey::generate_off_thread(algorithm).await?;
                 let stored = self.context.seal_key(&key).await?;
                 (key, stored.id, Some(stored))
             }
@@ -352,7 +354,8 @@ impl Run<'_> {
         let planned = if self.order.value.state == OrderState::Validating {
             let Some(certificate) = self.certificate().await? else { return Ok(false) };
             let ca = self.ca()?;
-            let default = ca.options.default_route.as_ref();
+            let policy = self.context.policy(&self.order.value.ca).await?;
+            let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
             let spec = &certificate.value.spec;
             routes::plan(self.context, &self.order.value, spec, default, &authorizations).await?
         } else {

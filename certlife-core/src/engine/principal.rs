@@ -15,8 +15,9 @@ use crate::{
     input::InputError,
     journal::{Changes, Stored, StoredKey, lost_race},
     model::{
-        Actor, Certificate, CertificateSpec, CertificateState, Deployment, EventKind, Occurrence, Order,
-        OrderState, PendingRevocation, RenewalSchedule, RenewalTrigger, Request, Route, Version,
+        AccountPolicy, Actor, Certificate, CertificateSpec, CertificateState, Deployment, EventKind,
+        Occurrence, Order, OrderState, PendingRevocation, RenewalSchedule, RenewalTrigger, Request, Route,
+        Version,
     },
     name::Identifier,
     store::{Field, Kind, Query},
@@ -65,12 +66,17 @@ impl Principal {
             }
             let now = context.now();
             let mut certificate = Certificate::wanted(spec.clone(), now);
-            let first =
-                Drafted { purpose: PurposeKind::New, trigger: None, reason: None, actor: self.actor.clone() };
+            let first = Drafted {
+                purpose: PurposeKind::New,
+                trigger: None,
+                decided_by: None,
+                reason: None,
+                actor: self.actor.clone(),
+            };
             let (order, drafted) = certificate::draft(context, &mut certificate, first).await?;
             let identifiers = spec.identifiers.clone();
             let wanted = self.event(EventKind::CertificateWanted { identifiers }).on(&spec.id);
-            let due = certificate::settle(&mut certificate, now);
+            let due = certificate::settle(&mut certificate, &context.policy(&spec.ca).await?, now);
             let mut changes = Changes::new();
             changes.insert(&certificate, due).insert(&order, Some(now)).event(&wanted).event(&drafted);
             match context.journal.commit(changes).await {
@@ -100,11 +106,12 @@ impl Principal {
             let now = context.now();
             let old = std::mem::replace(&mut stored.value.spec, spec.clone());
             let current = self.current(&stored.value).await?;
-            if needs_new_version(&old, &spec) && current.is_some() {
+            let policy = context.policy(&spec.ca).await?;
+            if needs_new_version(&old, &spec, &policy) && current.is_some() {
                 stored.value.schedule = Some(RenewalSchedule::new(now, RenewalTrigger::SpecChanged));
             }
             stored.value.not_before = None;
-            let due = certificate::settle(&mut stored.value, now);
+            let due = certificate::settle(&mut stored.value, &policy, now);
             let mut changes = Changes::new();
             let identifiers = spec.identifiers.clone();
             changes.event(&self.event(EventKind::CertificateChanged { identifiers }).on(&spec.id));
@@ -201,12 +208,14 @@ impl Principal {
             }
             let now = context.now();
             let trigger = (purpose != PurposeKind::New).then_some(RenewalTrigger::Requested);
-            let asked = Drafted { purpose, trigger, reason: reason.clone(), actor: self.actor.clone() };
+            let (reason, actor) = (reason.clone(), self.actor.clone());
+            let asked = Drafted { purpose, trigger, decided_by: None, reason, actor };
             let (order, drafted) = certificate::draft(context, &mut stored.value, asked).await?;
             if stored.value.state == CertificateState::Revoked {
                 stored.value.state = CertificateState::Active;
             }
-            let due = certificate::settle(&mut stored.value, now);
+            let policy = context.policy(&stored.value.spec.ca).await?;
+            let due = certificate::settle(&mut stored.value, &policy, now);
             let mut changes = Changes::new();
             changes.replace(&stored, due).insert(&order, Some(now)).event(&drafted);
             match context.journal.commit(changes).await {
@@ -266,7 +275,8 @@ impl Principal {
                 certificate.value.not_before = None;
                 certificate.value.schedule = Some(RenewalSchedule::new(now, RenewalTrigger::Revoked));
             }
-            let due = certificate::settle(&mut certificate.value, now);
+            let policy = context.policy(&certificate.value.spec.ca).await?;
+            let due = certificate::settle(&mut certificate.value, &policy, now);
             changes.replace(&certificate, due);
             match context.journal.commit(changes).await {
                 Err(error) if lost_race(&error) => {}
@@ -389,7 +399,8 @@ impl Principal {
             }
             stored.value.state = state;
             stored.value.remark = remark.map(VendorText::new);
-            let due = certificate::settle(&mut stored.value, context.now());
+            let policy = context.policy(&stored.value.spec.ca).await?;
+            let due = certificate::settle(&mut stored.value, &policy, context.now());
             let mut changes = Changes::new();
             changes.replace(&stored, due).event(&self.event(EventKind::CertificatePaused { paused }).on(id));
             match context.journal.commit(changes).await {
@@ -500,7 +511,7 @@ impl Principal {
         &self.engine.context
     }
 
-    fn event(&self, kind: EventKind) -> Occurrence {
+    pub(super) fn event(&self, kind: EventKind) -> Occurrence {
         Occurrence::new(self.context().now(), self.actor.clone(), kind)
     }
 
@@ -516,12 +527,12 @@ impl Principal {
     }
 }
 
-/// Whether a change of the wish calls for another version.
-fn needs_new_version(old: &CertificateSpec, new: &CertificateSpec) -> bool {
+/// Whether a change of the wish calls for another version. What it leaves open goes by `policy`.
+fn needs_new_version(old: &CertificateSpec, new: &CertificateSpec, policy: &AccountPolicy) -> bool {
     let names = |spec: &CertificateSpec| spec.identifiers.iter().cloned().collect::<BTreeSet<_>>();
     names(old) != names(new)
         || old.ca != new.ca
-        || old.key.algorithm != new.key.algorithm
+        || policy.key_algorithm(old) != policy.key_algorithm(new)
         || old.key.source != new.key.source
         || old.product != new.product
         || old.organization != new.organization

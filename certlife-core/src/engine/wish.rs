@@ -5,7 +5,7 @@ use crate::{
     ca::{CaCapabilities, OrderRequest, Purpose, PurposeKind},
     error::{Error, Operation, Result},
     input::InputError,
-    model::{CertificateSpec, KeySource},
+    model::{CertificateSpec, KeySource, RenewBefore},
     name::Identifier,
 };
 
@@ -18,10 +18,13 @@ pub(super) async fn check(
     let fail = |input| Error::input(Operation::Ensure, input);
     let ca = context.accounts.ca(&spec.ca).map_err(fail)?;
     let capabilities = ca.provider.capabilities();
+    let policy = context.policy(&spec.ca).await?;
+    let algorithm = policy.key_algorithm(spec);
     check_identifiers(spec, &capabilities).map_err(fail)?;
-    if !capabilities.key_algorithms.contains(&spec.key.algorithm) && spec.key.source == KeySource::Generated {
+    spec.renewal.before.map_or(Ok(()), RenewBefore::check).map_err(fail)?;
+    if !capabilities.key_algorithms.contains(&algorithm) && spec.key.source == KeySource::Generated {
         let rule = format!("this CA certifies {:?}", capabilities.key_algorithms);
-        let (field, value) = ("key algorithm".into(), spec.key.algorithm.to_string().into());
+        let (field, value) = ("key algorithm".into(), algorithm.to_string().into());
         return Err(fail(InputError::Value { field, value, rule: rule.into() }));
     }
     for target in &spec.deploy {
@@ -32,9 +35,8 @@ pub(super) async fn check(
         }
     }
     let mappings = context.mappings().await?;
-    let challenges =
-        routes::check(context, spec, &mappings, ca.options.default_route.as_ref(), &capabilities)
-            .map_err(fail)?;
+    let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
+    let challenges = routes::check(context, spec, &mappings, default, &capabilities).map_err(fail)?;
     let names = spec.identifiers.iter().cloned().collect();
     let key_algorithm = match &spec.key.source {
         KeySource::Elsewhere(csr) => {
@@ -42,7 +44,7 @@ pub(super) async fn check(
             csr.key_algorithm()
         }
         KeySource::Brought(id) => Some(context.open_key(*id).await?.algorithm()),
-        KeySource::Generated => Some(spec.key.algorithm),
+        KeySource::Generated => Some(algorithm),
     };
     if purpose != PurposeKind::New {
         return Ok(());
@@ -54,7 +56,7 @@ pub(super) async fn check(
         validity: spec.validity,
         product: spec.product.clone(),
         organization: spec.organization.clone(),
-        contacts: spec.contacts.clone(),
+        contacts: policy.contacts(spec),
         challenges,
         options: spec.options.clone(),
     };

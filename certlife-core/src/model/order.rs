@@ -17,7 +17,7 @@ use crate::{
     time::Timestamp,
 };
 
-use super::{certificate::RenewalTrigger, policy::Route};
+use super::{account_policy::DecidedBy, certificate::RenewalTrigger, policy::Route};
 
 /// One attempt at a CA to get a version. Its record is the journal of everything that was done for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct Order {
     /// By which rule it was due, for one that follows or replaces a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<RenewalTrigger>,
+    /// Whose word had it renewed, for one that was ordered by a rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<DecidedBy>,
     /// The version that it follows or replaces.
     #[serde(default)]
     pub predecessor: Option<VersionId>,

@@ -8,6 +8,7 @@ mod desk;
 mod finding;
 mod journey;
 mod people;
+mod policies;
 mod renewing;
 mod revoking;
 mod sharing;
