@@ -9,6 +9,7 @@ mod catalog;
 mod certificate;
 mod commands;
 mod context;
+mod deleting;
 mod deployment;
 mod ending;
 mod explain;
