@@ -229,8 +229,8 @@ pub mod prelude {
         LocalKeyRing, Secret, SystemClock, Timestamp,
         engine::{CaOptions, DnsOptions, TargetOptions},
         model::{
-            CertificateSpec, CertificateStatus, DomainMapping, Event, EventKind, KeyPolicy, RenewalPolicy,
-            Route,
+            AccountPolicy, CertificateSpec, CertificateStatus, DomainMapping, Event, EventKind, KeyPolicy,
+            RenewalPolicy, Route,
         },
         seal::PassphraseCost,
         store::MemoryStore,

@@ -24,7 +24,7 @@ pub(crate) fn wish(number: usize, algorithm: KeyAlgorithm) -> CertificateSpec {
     let name: Identifier = host(number).parse().unwrap();
     CertificateSpec::new(id, "ca".parse().unwrap())
         .identifiers([name])
-        .key(KeyPolicy { algorithm, ..KeyPolicy::default() })
+        .key(KeyPolicy { algorithm: Some(algorithm), ..KeyPolicy::default() })
 }
 
 /// As [`wish`], proven by a file on the target `web`.

@@ -51,7 +51,10 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Uncertain`](crate::ErrorKind::Uncertain) from a call that may have had its effect although no answer came.
+/// [`ErrorKind::Uncertain`](crate::ErrorKind::Uncertain) from a call that may have had its effect although no answer came;
+/// with [`Retry::After`](crate::Retry::After) the engine waits as long before it looks.
+/// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) and [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited)
+/// from [`place`](Self::place) mean that nothing was ordered.
 /// [`Error::retry`](crate::Error::retry) says whether to call again.
 #[async_trait]
 pub trait CertificateAuthority: fmt::Debug + Send + Sync + 'static {
@@ -77,7 +80,8 @@ pub trait CertificateAuthority: fmt::Debug + Send + Sync + 'static {
     /// Places the order. Called once an intent unless [`find`](Self::find) has said that it does not exist.
     async fn place(&self, intent: &OrderIntent) -> Result<OrderSnapshot>;
 
-    /// Looks for the order of an intent after the answer to [`place`](Self::place) was lost.
+    /// Looks once for the order of an intent after the answer to [`place`](Self::place) was lost. The engine looks
+    /// again once the time that orders may take to show has passed ([`CaCapabilities::settles_in`]).
     async fn find(&self, intent: &OrderIntent) -> Result<Found>;
 
     /// Tells the CA that the responses to these challenges are in place. Those already answered are skipped.
@@ -174,6 +178,10 @@ pub struct CaCapabilities {
     pub key_algorithms: BTreeSet<KeyAlgorithm>,
     /// What a second order would cost.
     pub placement: Placement,
+    /// How long an order may take to show after it was sent. Until then the engine looks again
+    /// instead of believing that nothing is there. Zero for a
+    /// CA that shows it at once, or whose second order costs nothing.
+    pub settles_in: Duration,
     /// Which decisions it accepts.
     pub decisions: BTreeSet<Decision>,
     /// Whether it lists [approvers](CertificateAuthority::approvers).
@@ -361,7 +369,7 @@ pub struct OrderHandle(pub serde_json::Value);
 pub enum Found {
     /// The order exists; this is it.
     Order(Box<OrderSnapshot>),
-    /// The order certainly does not exist, or a second one costs nothing.
+    /// No such order shows, and one that has had its time would. Or a second one costs nothing.
     Nothing,
     /// The CA cannot be asked with certainty.
     CannotTell,

@@ -47,7 +47,13 @@ impl Error {
     /// The error of a call that does no harm when it is repeated: a lost answer is then no reason to stop.
     #[must_use]
     pub(crate) fn repeatable(self) -> Self {
-        if *self.kind() == ErrorKind::Uncertain { self.retry_as(Retry::Backoff) } else { self }
+        let stops = *self.kind() == ErrorKind::Uncertain && self.retry() == Retry::Never;
+        if stops { self.retry_as(Retry::Backoff) } else { self }
+    }
+
+    /// Whether the request certainly had no effect: no connection was made, or the provider put it off (429).
+    pub(crate) fn did_not_arrive(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unreachable | ErrorKind::RateLimited)
     }
 
     /// Links the cause. Its text must already be redacted.

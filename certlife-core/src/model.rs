@@ -2,6 +2,7 @@
 //!
 //! Every type here is stored as JSON and shown to hosts, so fields are only ever added, each with a default.
 
+mod account_policy;
 mod certificate;
 mod deployment;
 mod event;
@@ -11,6 +12,7 @@ mod version;
 mod words;
 
 pub use self::{
+    account_policy::{AccountPolicy, DecidedBy, Selection},
     certificate::{
         Certificate, CertificateSpec, CertificateState, CertificateStatus, PendingRevocation,
         RenewalSchedule, RenewalTrigger,

@@ -80,6 +80,8 @@ pub enum Kind {
     Deployment,
     /// What is remembered about an account, such as that it is disabled.
     Account,
+    /// What holds for the certificates of a CA account that say nothing themselves.
+    Policy,
     /// What an account may order.
     Catalog,
     /// A sealed entry that belongs to a provider, such as the key of an ACME account.
@@ -100,6 +102,7 @@ impl Kind {
             Self::Order => "order",
             Self::Deployment => "deployment",
             Self::Account => "account",
+            Self::Policy => "policy",
             Self::Catalog => "catalog",
             Self::Vault => "vault",
             Self::Setting => "setting",

@@ -14,8 +14,8 @@ use certlife::{
     AccountName, CertificateId, Csr, Fqdn, Identifier, InputError, KeyAlgorithm, PrivateKey, Secret,
     engine::{CaOptions, DnsOptions, TargetOptions, TlsEndpoint},
     model::{
-        CertificateSpec, DomainMapping, KeyChange, KeyPolicy, KeySource, RenewBefore, RenewalPolicy, Route,
-        ValidationPolicy,
+        AccountPolicy, CertificateSpec, DomainMapping, KeyChange, KeyPolicy, KeySource, RenewalPolicy, Route,
+        Selection, ValidationPolicy,
     },
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -37,7 +37,7 @@ pub(crate) struct Config {
     pub(crate) store: Provider<()>,
     pub(crate) keyring: KeyRingFrom,
     pub(crate) lookup: Option<LookupFrom>,
-    pub(crate) cas: BTreeMap<AccountName, Provider<CaOptions>>,
+    pub(crate) cas: BTreeMap<AccountName, Provider<(CaOptions, AccountPolicy)>>,
     pub(crate) dns: BTreeMap<AccountName, Provider<DnsOptions>>,
     pub(crate) targets: BTreeMap<AccountName, Provider<TargetOptions>>,
     pub(crate) mappings: Vec<DomainMapping>,
@@ -303,11 +303,30 @@ fn accounts<O>(
     Ok(accounts)
 }
 
-fn ca_options(section: &mut Section) -> Result<CaOptions, ConfigError> {
+fn ca_options(section: &mut Section) -> Result<(CaOptions, AccountPolicy), ConfigError> {
     let mut options = CaOptions::default();
     options.default_route = section.take("default_route")?;
     set(&mut options.concurrency, section.take("concurrency")?);
-    Ok(options)
+    let policy = section.table("policy")?.map(policy).transpose()?;
+    Ok((options, policy.unwrap_or_default()))
+}
+
+/// `[ca.NAME.policy]`: what holds for the certificates of the account that say nothing themselves.
+fn policy(mut section: Section) -> Result<AccountPolicy, ConfigError> {
+    let mut policy = AccountPolicy::default();
+    policy.automatic = section.take("automatic")?;
+    policy.only = match (section.take("only")?, section.take("all_but")?) {
+        (None, None) => Selection::All,
+        (Some(these), None) => Selection::Listed(these),
+        (None, Some(these)) => Selection::AllBut(these),
+        (Some(_), Some(_)) => return Err(section.about("say either only or all_but")),
+    };
+    set(&mut policy.imported, section.take("imported")?);
+    policy.before = section.take("before")?;
+    policy.route = section.take("route")?;
+    policy.key_algorithm = section.take("key")?;
+    set(&mut policy.contacts, section.take("contacts")?);
+    section.finish().map(|()| policy)
 }
 
 fn dns_options(section: &mut Section) -> Result<DnsOptions, ConfigError> {
@@ -408,8 +427,8 @@ fn validation(mut section: Section, names: &Names) -> Result<ValidationPolicy, C
 
 fn renewal(mut section: Section) -> Result<RenewalPolicy, ConfigError> {
     let mut policy = RenewalPolicy::default();
-    set(&mut policy.automatic, section.take("automatic")?);
-    set(&mut policy.before, section.take::<RenewBefore>("before")?);
+    policy.automatic = section.take("automatic")?;
+    policy.before = section.take("before")?;
     set(&mut policy.follow_ca, section.take("follow_ca")?);
     set(&mut policy.notice_days, section.take("notice_days")?);
     section.finish().map(|()| policy)
@@ -418,12 +437,12 @@ fn renewal(mut section: Section) -> Result<RenewalPolicy, ConfigError> {
 /// `key = "rsa-2048"`, or a table with `algorithm` and `on_renewal`, or with a `file` or `csr` that is brought.
 fn key(section: &mut Section) -> Result<(KeyPolicy, Option<PrivateKey>), ConfigError> {
     if let Some(Value::String(_)) = section.table.get("key") {
-        let algorithm: KeyAlgorithm = section.take("key")?.unwrap_or_default();
+        let algorithm: Option<KeyAlgorithm> = section.take("key")?;
         return Ok((KeyPolicy { algorithm, ..KeyPolicy::default() }, None));
     }
     let Some(mut section) = section.table("key")? else { return Ok((KeyPolicy::default(), None)) };
     let mut policy = KeyPolicy::default();
-    set(&mut policy.algorithm, section.take("algorithm")?);
+    policy.algorithm = section.take("algorithm")?;
     set(&mut policy.on_renewal, section.take::<KeyChange>("on_renewal")?);
     let file: Option<PathBuf> = section.take("file")?;
     let csr: Option<PathBuf> = section.take("csr")?;

@@ -53,9 +53,12 @@ impl Host {
             builder = builder.lookup(Arc::new(lookup.build()?));
         }
         let clock = builder.clock_handle();
+        let mut policies = Vec::new();
         for (name, account) in config.cas {
             let provider = kinds.build(Role::Ca, &account, &builder, &name, Registry::ca)?;
-            builder = builder.ca(name, provider, account.options);
+            let (options, policy) = account.options;
+            builder = builder.ca(name.clone(), provider, options);
+            policies.push((name, policy));
         }
         let mut dns = BTreeMap::new();
         for (name, account) in config.dns {
@@ -72,6 +75,9 @@ impl Host {
             engine.set_mappings(&config.mappings).await?;
         }
         let caller = engine.by("command line");
+        for (name, policy) in policies {
+            caller.set_account_policy(&name, policy).await?;
+        }
         Ok(Self { engine, caller, clock, dns, wishes: config.certificates })
     }
 
@@ -85,7 +91,7 @@ impl Host {
         let mut spec = wish.spec.clone();
         if let Some(key) = &wish.key {
             spec.key.source = KeySource::Brought(self.engine.import_key(key).await?);
-            spec.key.algorithm = key.algorithm();
+            spec.key.algorithm = Some(key.algorithm());
         }
         match self.caller.ensure(spec.clone()).await {
             Err(error) if error.kind().code() == "already_exists" => Ok(self.caller.update(spec).await?),

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, pin::pin, time::Duration};
 use certlife::{
     CertificateId, Timestamp,
     engine::Explanation,
-    model::{Certificate, CertificateState, DeploymentState, OrderState, PublicationState, RenewalTrigger},
+    model::{
+        AccountPolicy, Certificate, CertificateState, DeploymentState, OrderState, PublicationState,
+        RenewalTrigger,
+    },
 };
 use futures_util::StreamExt as _;
 use tokio::{sync::oneshot, time};
@@ -158,16 +161,17 @@ async fn look(host: &Host, id: &CertificateId, looked: Option<Timestamp>) -> Res
     if certificate.failed_orders > 0 {
         return Ok(Look::Settled(Outcome::Failed));
     }
-    if order_is_due(&certificate, host.clock.now()) {
+    let policy = engine.account_policy(&certificate.spec.ca).await?;
+    if order_is_due(&certificate, &policy, host.clock.now()) {
         return Ok(Look::Moving("an order is due".to_owned()));
     }
     Ok(deployments(&certificate, &engine.explain(id).await?, looked))
 }
 
-fn order_is_due(certificate: &Certificate, now: Timestamp) -> bool {
+fn order_is_due(certificate: &Certificate, policy: &AccountPolicy, now: Timestamp) -> bool {
     let scheduled = certificate.schedule.as_ref().is_some_and(|schedule| {
         let by_itself = matches!(schedule.trigger, RenewalTrigger::Policy | RenewalTrigger::CaWindow);
-        schedule.at <= now && (certificate.spec.renewal.automatic || !by_itself)
+        schedule.at <= now && (policy.automatic(&certificate.spec).0 || !by_itself)
     });
     certificate.state == CertificateState::Active && (certificate.current.is_none() || scheduled)
 }

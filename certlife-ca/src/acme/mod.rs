@@ -23,7 +23,10 @@ mod settings;
 mod tests;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use certlife_core::{
@@ -141,6 +144,7 @@ impl CertificateAuthority for Acme {
             key_algorithms: KeyAlgorithm::ALL.iter().copied().collect(),
             // An order that is never finalized lapses by itself (RFC 8555 §7.1.6).
             placement: Placement::Free,
+            settles_in: Duration::ZERO,
             decisions: BTreeSet::new(),
             approvers: false,
             revalidation: false,

@@ -45,7 +45,7 @@ impl Entrust {
         request: &OrderRequest,
         catalog: Option<&Catalog>,
     ) -> Result<(), InputError> {
-        Self::capabilities_of_account().check(request)?;
+        self.capabilities_of_account().check(request)?;
         let options = OrderOptions::read(&request.options)?;
         self.requester_of(request, &options)?;
         self.check_term(request, &options)?;

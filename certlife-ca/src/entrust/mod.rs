@@ -9,7 +9,6 @@
 //! Our reference travels in `tracking.trackingInfo`, and by it an order is found whose answer was lost.
 
 mod api;
-mod attempts;
 mod catalog;
 mod check;
 mod domain;
@@ -30,7 +29,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use certlife_core::{
     AccountSummary, CertificateAuthority, Clock, Error, ErrorKind, Identifier, InputError, KeyAlgorithm,
-    Operation, ProviderName, Registry, Result, Secret, Vault, async_trait,
+    Operation, ProviderName, Registry, Result, Secret, async_trait,
     ca::{
         CaCapabilities, Catalog, Decision, DomainValidation, Found, ImportFilter, IssuedRef, OrderIntent,
         OrderRef, OrderRequest, OrderSnapshot, Placement, PurposeKind, RenewalWindow, Revocation, Signer,
@@ -39,7 +38,7 @@ use certlife_core::{
     store::{Cursor, Page},
 };
 
-use self::{api::Api, attempts::Attempts};
+use self::api::Api;
 pub use self::{
     options::{CustomValue, ExtendedKeyUsage, OrderOptions, SignatureAlgorithm},
     settings::{EntrustBuilder, Requester, Settings, ValidityAs},
@@ -60,7 +59,6 @@ const MAX_IDENTIFIERS: usize = 250;
 /// declining, suspending and resuming need an API user with an administrator's rights.
 pub struct Entrust {
     api: Api,
-    vault: Vault,
     clock: Arc<dyn Clock>,
     client_id: i64,
     requester: Option<Requester>,
@@ -76,16 +74,12 @@ pub fn register(registry: &mut Registry) {
 }
 
 impl Entrust {
-    /// Starts a provider that logs in as an API user. What is being ordered is noted in `vault`.
-    pub fn builder(username: impl Into<String>, api_key: impl Into<Secret>, vault: Vault) -> EntrustBuilder {
-        EntrustBuilder::new(username.into(), api_key.into(), vault)
+    /// Starts a provider that logs in as an API user.
+    pub fn builder(username: impl Into<String>, api_key: impl Into<Secret>) -> EntrustBuilder {
+        EntrustBuilder::new(username.into(), api_key.into())
     }
 
-    fn attempts(&self) -> Attempts<'_> {
-        Attempts { vault: &self.vault, settles_in: self.settles_in }
-    }
-
-    fn capabilities_of_account() -> CaCapabilities {
+    fn capabilities_of_account(&self) -> CaCapabilities {
         CaCapabilities {
             purposes: [PurposeKind::New, PurposeKind::Renewal, PurposeKind::Reissue].into(),
             // Domains are validated apart from orders.
@@ -103,6 +97,9 @@ impl Entrust {
             ]
             .into(),
             placement: Placement::Paid,
+            // The list leaves out orders that are approved and not yet generated, and a server that a gateway has given up
+            // on may still be at work.
+            settles_in: self.settles_in,
             decisions: order::DECISIONS.into(),
             approvers: false,
             revalidation: false,
@@ -126,7 +123,7 @@ impl CertificateAuthority for Entrust {
     }
 
     fn capabilities(&self) -> CaCapabilities {
-        Self::capabilities_of_account()
+        self.capabilities_of_account()
     }
 
     fn check(&self, request: &OrderRequest, catalog: Option<&Catalog>) -> Result<(), InputError> {
@@ -142,7 +139,7 @@ impl CertificateAuthority for Entrust {
     }
 
     async fn place(&self, intent: &OrderIntent) -> Result<OrderSnapshot> {
-        Self::capabilities_of_account().require(NAME, &intent.request)?;
+        self.capabilities_of_account().require(NAME, &intent.request)?;
         self.check(&intent.request, None)
             .map_err(|input| Error::new(NAME, Operation::PlaceOrder, ErrorKind::Input(input)))?;
         self.place_order(intent).await

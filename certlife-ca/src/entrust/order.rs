@@ -11,7 +11,6 @@ use certlife_core::{
 use super::{
     Entrust, NAME,
     api::Done,
-    attempts::LastAttempt,
     check::Whose,
     options::{CustomValue, OrderOptions, SignatureAlgorithm, last_day, period},
     product::{self, PRIVATE_DEDICATED},
@@ -33,25 +32,11 @@ pub(super) const DECISIONS: [Decision; 6] = [
 impl Entrust {
     pub(super) async fn place_order(&self, intent: &OrderIntent) -> Result<OrderSnapshot> {
         let (body, of) = self.order_body(intent).await?;
-        let attempts = self.attempts();
-        attempts.begin(&intent.reference, self.clock.now()).await?;
         let placed = match (&intent.request.purpose, of) {
             (Purpose::Renewal { .. }, Some(of)) => self.api.renew(of, &body).await,
             (Purpose::Reissue { .. }, Some(of)) => self.api.reissue(of, &body).await,
             _ => self.api.order(&body).await,
-        };
-        let placed = match placed {
-            Err(error) if *error.kind() == ErrorKind::Uncertain => {
-                // The request may have waited, or the machine slept, before it was sent.
-                attempts.begin(&intent.reference, self.clock.now()).await?;
-                return Err(error);
-            }
-            Err(error) => {
-                attempts.undo(&intent.reference).await;
-                return Err(error);
-            }
-            Ok(placed) => placed,
-        };
+        }?;
         let handle = Handle { order: placed.tracking_id.unwrap_or_default(), client: body.client_id };
         // An order whose certificate cannot be read exists all the same.
         let snapshot = placed.snapshot(handle, self.clock.now()).or_else(|unreadable| {
@@ -237,15 +222,6 @@ impl Entrust {
     /// Says what it means that the list has no such order.
     async fn found_nothing(&self, intent: &OrderIntent) -> Result<Found> {
         const OPERATION: Operation = Operation::FindOrder;
-        match self.attempts().last(&intent.reference, self.clock.now()).await? {
-            LastAttempt::None => return Ok(Found::Nothing),
-            LastAttempt::Settled => {}
-            LastAttempt::Open(rest) => {
-                let words = "the CA may still be making the order, and the list does not show it yet";
-                let error = Error::new(NAME, OPERATION, ErrorKind::NotNow(words.into()));
-                return Err(error.retry_as(Retry::After(rest)));
-            }
-        }
         if let Some(issued) = intent.request.purpose.predecessor() {
             let of = self.number_of(OPERATION, issued).await?;
             let (earlier, _) = self.api.certificate(OPERATION, of).await?;

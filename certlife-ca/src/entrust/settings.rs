@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use certlife_core::{
-    BuildContext, Clock, InputError, Secret, SystemClock, Vault,
+    BuildContext, Clock, InputError, Secret, SystemClock,
     http::{self, Client},
 };
 use schemars::JsonSchema;
@@ -84,7 +84,7 @@ impl Settings {
     ///
     /// As [`EntrustBuilder::build`].
     pub fn build(self, context: &BuildContext) -> Result<Entrust, InputError> {
-        EntrustBuilder { settings: self, vault: context.vault.clone(), clock: context.clock.clone() }.build()
+        EntrustBuilder { settings: self, clock: context.clock.clone() }.build()
     }
 }
 
@@ -93,12 +93,11 @@ impl Settings {
 #[must_use]
 pub struct EntrustBuilder {
     settings: Settings,
-    vault: Vault,
     clock: Arc<dyn Clock>,
 }
 
 impl EntrustBuilder {
-    pub(super) fn new(username: String, api_key: Secret, vault: Vault) -> Self {
+    pub(super) fn new(username: String, api_key: Secret) -> Self {
         let settings = Settings {
             username,
             api_key,
@@ -110,7 +109,7 @@ impl EntrustBuilder {
             base_url: None,
             http: http::Settings::default(),
         };
-        Self { settings, vault, clock: Arc::new(SystemClock::default()) }
+        Self { settings, clock: Arc::new(SystemClock::default()) }
     }
 
     /// Orders for this company unit (client) where an order does not say. Defaults to 1, the primary one.
@@ -167,7 +166,7 @@ impl EntrustBuilder {
     ///
     /// [`InputError::Setting`] names the setting that is wrong and what it should look like.
     pub fn build(self) -> Result<Entrust, InputError> {
-        let Self { settings, vault, clock } = self;
+        let Self { settings, clock } = self;
         let username = settings.username.trim();
         if username.is_empty() || username.contains(':') || username.chars().any(char::is_control) {
             return Err(InputError::setting("username", "is the name of the API user, without a colon"));
@@ -210,7 +209,6 @@ impl EntrustBuilder {
             .build()?;
         Ok(Entrust {
             api: Api { http: client },
-            vault,
             clock,
             client_id: i64::from(settings.client_id.unwrap_or(1)),
             requester: settings.requester,

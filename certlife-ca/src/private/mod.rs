@@ -17,7 +17,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use certlife_core::{
@@ -284,6 +284,7 @@ impl CertificateAuthority for Private {
             max_identifiers: settings.max_identifiers,
             key_algorithms: KeyAlgorithm::ALL.iter().copied().collect(),
             placement: Placement::Free,
+            settles_in: Duration::ZERO,
             decisions,
             approvers: false,
             revalidation: false,

@@ -1,7 +1,7 @@
 //! Whether an order exists although the answer to placing it was lost.
 //!
-//! Money hangs on "nothing", so it is said only after every record that could be the order was looked at, twice, with
-//! time for the CA in between. What cannot be told for certain is left to a person.
+//! Money hangs on "nothing", so it is said only after every record that could be the order was looked at, and the engine
+//! looks again once the CA has had its time. What cannot be told for certain is left to a person.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -35,13 +35,7 @@ struct Candidates {
 
 impl Sectigo {
     pub(super) async fn find_order(&self, intent: &OrderIntent) -> Result<Found> {
-        let mut refuted = BTreeSet::new();
-        let mut found = self.seek(intent, &mut refuted).await;
-        if matches!(found, Ok(Found::Nothing)) && !self.settle.is_zero() {
-            self.clock.sleep_until(self.clock.now() + self.settle).await;
-            found = self.seek(intent, &mut refuted).await;
-        }
-        match found {
+        match self.seek(intent).await {
             // The order may be there all the same, so this must not look as if it was over.
             Err(error) if error.retry() == Retry::Never => {
                 tracing::warn!(error = %error.chain(), "the CA does not let the order be looked for");
@@ -51,10 +45,9 @@ impl Sectigo {
         }
     }
 
-    /// Looks once. A record that was placed with another reference, or none, need not be read again: it is refuted.
-    pub(super) async fn seek(&self, intent: &OrderIntent, refuted: &mut BTreeSet<u64>) -> Result<Found> {
+    pub(super) async fn seek(&self, intent: &OrderIntent) -> Result<Found> {
         match Way::of(&intent.request.purpose) {
-            Ok(Way::Enroll) => self.seek_enrolled(intent, refuted).await,
+            Ok(Way::Enroll) => self.seek_enrolled(intent).await,
             Ok(Way::Renew(of)) => self.seek_renewed(intent, of).await,
             Ok(Way::Replace(id)) => self.seek_replaced(intent, id).await,
             // Refused by `place` before anything is sent.
@@ -64,12 +57,13 @@ impl Sectigo {
 
     /// By the reference: first among the records of the common name, then among all of the organization, since how the
     /// filter compares names is not documented.
-    async fn seek_enrolled(&self, intent: &OrderIntent, refuted: &mut BTreeSet<u64>) -> Result<Found> {
+    async fn seek_enrolled(&self, intent: &OrderIntent) -> Result<Found> {
         let request = &intent.request;
         let organization = request.organization.clone().unwrap_or_default();
         let common_name = common_name(&intent.csr, &request.identifiers).map(ToString::to_string);
         let filters =
             [common_name.as_deref().map(|name| ("commonName", name)), Some(("orgId", &organization))];
+        let mut refuted = BTreeSet::new();
         let mut complete = true;
         for filter in filters.into_iter().flatten() {
             let candidates = self.candidates(&[filter], &request.identifiers).await?;

@@ -64,7 +64,7 @@ pub struct Sectigo {
     order_validation: bool,
     reference_field: Option<String>,
     max_identifiers: usize,
-    settle: Duration,
+    settles_in: Duration,
     has_password: bool,
     identity: String,
 }
@@ -149,6 +149,7 @@ impl CertificateAuthority for Sectigo {
             // Which of them the profile says.
             key_algorithms: keys.filter(|key| *key != KeyAlgorithm::Ed25519).collect(),
             placement: Placement::Paid,
+            settles_in: self.settles_in,
             decisions: [Decision::Approve, Decision::Decline].into(),
             approvers: true,
             // A method cannot be changed once the order is placed.

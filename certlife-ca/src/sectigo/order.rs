@@ -1,7 +1,5 @@
 //! Orders from the intent to the record at Sectigo, and what is decided about them.
 
-use std::collections::BTreeSet;
-
 use certlife_core::{
     Csr, Error, ErrorKind, Identifier, InputError, Operation, Result, Retry, VendorText,
     ca::{Decision, Found, OrderHandle, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Purpose, Stage},
@@ -70,7 +68,7 @@ impl Sectigo {
             Way::Renew(id) => match self.renew(intent, &options, id).await? {
                 Some(handle) => handle,
                 // Renewed, but not told as what. Whatever keeps it from being found now, it is paid for.
-                None => match self.seek(intent, &mut BTreeSet::new()).await {
+                None => match self.seek(intent).await {
                     Ok(Found::Order(order)) => return Ok(*order),
                     Ok(_) => return Err(Error::new(NAME, Operation::PlaceOrder, ErrorKind::Uncertain)),
                     Err(error) => {

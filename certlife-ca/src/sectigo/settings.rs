@@ -39,8 +39,8 @@ pub struct Settings {
     pub reference_field: Option<String>,
     /// The most names in one certificate, 1 to 1000. Sectigo states none. Default: 250.
     pub max_identifiers: Option<usize>,
-    /// Seconds after which the CA is asked a second time before an order whose answer was lost counts as never placed:
-    /// it may still be working on it. Default: 60.
+    /// Seconds that the CA gets to show an order whose answer was lost before it counts as never placed: it may still
+    /// be working on it. Default: 60.
     pub settle_seconds: Option<u32>,
     /// How to connect.
     pub http: http::Settings,
@@ -94,7 +94,7 @@ impl SectigoBuilder {
         self
     }
 
-    /// Asks a second time after this many seconds before an order whose answer was lost counts as never placed.
+    /// Gives the CA this many seconds to show an order whose answer was lost before it counts as never placed.
     /// Defaults to 60.
     pub fn settle_seconds(mut self, seconds: u32) -> Self {
         self.settings.settle_seconds = Some(seconds);
@@ -143,7 +143,7 @@ impl SectigoBuilder {
             order_validation: settings.order_validation,
             reference_field: reference_field.map(str::to_owned),
             max_identifiers,
-            settle: Duration::from_secs(settle.into()),
+            settles_in: Duration::from_secs(settle.into()),
             has_password: settings.password.is_some(),
             identity: match (&settings.login, &settings.customer_uri, &settings.client_id) {
                 (Some(login), Some(customer), _) => format!("{login} at {customer}"),

@@ -194,6 +194,7 @@ impl CertificateAuthority for SslStore {
                 })
                 .collect(),
             placement: Placement::Paid,
+            settles_in: place::SETTLES_IN,
             decisions: partner.then_some(Decision::Cancel).into_iter().collect(),
             approvers: true,
             revalidation: true,

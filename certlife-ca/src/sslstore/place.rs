@@ -30,7 +30,7 @@ const UNREAD: [&str; 2] = ["support@geotrust.com", "support_preprod@geotrust.com
 const OPERATION: Operation = Operation::PlaceOrder;
 
 /// How long the vendor gets to book an order before it counts as never placed. No source says how long it takes.
-const SETTLE: Duration = Duration::from_mins(1);
+pub(super) const SETTLES_IN: Duration = Duration::from_mins(1);
 
 impl SslStore {
     pub(super) async fn place_order(&self, intent: &OrderIntent) -> Result<OrderSnapshot> {
@@ -102,16 +102,11 @@ impl SslStore {
 
     /// Looks for the order of an intent. That it does not exist is said only if the vendor, who accepts the login,
     /// knows no order of the reference, and the whole list shows none either: the words of its refusal are not
-    /// documented, so they alone mean nothing. Since it may book an order late, it is asked a second time after a while.
+    /// documented, so they alone mean nothing.
     ///
     /// An order in doubt is not given up because it cannot be looked for now: every error is for later.
     pub(super) async fn find_order(&self, intent: &OrderIntent) -> Result<Found> {
-        let mut found = self.look_for(intent).await;
-        if matches!(found, Ok(Found::Nothing)) {
-            self.clock.sleep_until(self.clock.now() + SETTLE).await;
-            found = self.look_for(intent).await;
-        }
-        found.map_err(|error| match (error.kind(), error.retry()) {
+        self.look_for(intent).await.map_err(|error| match (error.kind(), error.retry()) {
             (_, Retry::Never) => error.retry_as(Retry::Backoff),
             _ => error,
         })

@@ -104,6 +104,7 @@ mod tests {
             max_identifiers: 2,
             key_algorithms: [KeyAlgorithm::EcdsaP256].into(),
             placement: Placement::Free,
+            settles_in: std::time::Duration::ZERO,
             decisions: BTreeSet::new(),
             approvers: false,
             revalidation: false,

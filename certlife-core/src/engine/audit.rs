@@ -1,14 +1,19 @@
 //! What renewal did: which was due, by which rule, what came of it, and what it cost.
 
+use std::{collections::BTreeMap, ops::Bound};
+
 use serde::{Deserialize, Serialize};
 
-use super::Engine;
+use super::{Engine, certificate::is_asked};
 use crate::{
     ca::PurposeKind,
     error::{Failure, Result},
     id::{AccountName, CertificateId, OrderId, VersionId},
     journal::Stored,
-    model::{Order, OrderState, RenewalTrigger},
+    model::{
+        Certificate, CertificateState, DecidedBy, Order, OrderState, RenewBefore, RenewalSchedule,
+        RenewalTrigger,
+    },
     store::{Cursor, Field, Kind, Page, Query},
     text::VendorText,
     time::Timestamp,
@@ -26,6 +31,8 @@ pub struct RenewalReport {
     pub at: Timestamp,
     /// The rule by which it was due; [`RenewalTrigger::Requested`] if somebody asked.
     pub trigger: Option<RenewalTrigger>,
+    /// Whose word it was, unless somebody asked.
+    pub decided_by: Option<DecidedBy>,
     /// The next term, or the same order again.
     pub purpose: PurposeKind,
     /// The CA account.
@@ -52,8 +59,8 @@ pub struct RenewalReport {
 
 impl Engine {
     /// Lists renewals and reissues, newest first: of one certificate, or of all. A page may hold fewer than the next one,
-    /// since first orders are passed over. Why something that is due was *not* ordered is what
-    /// [`explain`](Self::explain) tells.
+    /// since first orders are passed over. Why something was *not* ordered is what
+    /// [`renewal_outlook`](Self::renewal_outlook) lists and [`explain`](Self::explain) tells.
     ///
     /// # Errors
     ///
@@ -73,6 +80,93 @@ impl Engine {
     }
 }
 
+/// When a certificate is to be renewed, by whose word, and what stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RenewalOutlook {
+    /// The certificate.
+    pub certificate: CertificateId,
+    /// The CA account.
+    pub ca: AccountName,
+    /// When the current version expires.
+    pub not_after: Timestamp,
+    /// When its renewal is due, and why then.
+    pub schedule: Option<RenewalSchedule>,
+    /// Whether it is renewed by itself, and who says so.
+    pub automatic: (bool, DecidedBy),
+    /// How long before expiry where the CA does not say, and who says so.
+    pub before: (RenewBefore, DecidedBy),
+    /// Why it is not, or was not, renewed when that is due; none if it will be.
+    pub hindrance: Option<Hindrance>,
+}
+
+/// Why a certificate is not renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Hindrance {
+    /// Its settings, or those of its account, say that it is not renewed by itself.
+    Off,
+    /// It is paused.
+    Paused,
+    /// It is revoked and not to be replaced.
+    Revoked,
+    /// An order is under way already.
+    UnderWay(OrderId),
+    /// An order failed; the next one follows at this moment.
+    Waits(Timestamp),
+    /// An order failed or was given up, so that the next one is placed only if somebody asks.
+    UntilAsked,
+}
+
+impl Engine {
+    /// Lists the certificates that have a version, the one that expires first leading, with when and by whose word each is
+    /// renewed and what stands in the way.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn renewal_outlook(&self, page: Option<Cursor>) -> Result<Page<RenewalOutlook>> {
+        let query = Query::all(Kind::Certificate).between(Field::Expires, Bound::Unbounded, Bound::Unbounded);
+        let Page { items, next } = self.context.journal.page::<Certificate>(query.after(page)).await?;
+        let mut policies = BTreeMap::new();
+        let now = self.context.now();
+        let mut outlooks = Vec::new();
+        for Stored { value: certificate, .. } in items {
+            let ca = certificate.spec.ca.clone();
+            if !policies.contains_key(&ca) {
+                policies.insert(ca.clone(), self.context.policy(&ca).await?);
+            }
+            let Some((_, not_after)) = certificate.validity else { continue };
+            let policy = &policies[&ca];
+            let automatic = policy.automatic(&certificate.spec);
+            outlooks.push(RenewalOutlook {
+                hindrance: hindrance(&certificate, automatic.0, now),
+                before: policy.before(&certificate.spec),
+                certificate: certificate.spec.id,
+                ca,
+                not_after,
+                schedule: certificate.schedule,
+                automatic,
+            });
+        }
+        Ok(Page { items: outlooks, next })
+    }
+}
+
+fn hindrance(certificate: &Certificate, automatic: bool, now: Timestamp) -> Option<Hindrance> {
+    let asked = certificate.schedule.as_ref().is_some_and(|schedule| is_asked(schedule.trigger));
+    match (certificate.order, certificate.state, certificate.not_before) {
+        (Some(order), ..) => Some(Hindrance::UnderWay(order)),
+        (_, CertificateState::Paused, _) => Some(Hindrance::Paused),
+        (_, CertificateState::Revoked, _) => Some(Hindrance::Revoked),
+        _ if !automatic && !asked => Some(Hindrance::Off),
+        (.., Some(Timestamp::MAX)) => Some(Hindrance::UntilAsked),
+        (.., Some(earliest)) if earliest > now => Some(Hindrance::Waits(earliest)),
+        _ => None,
+    }
+}
+
 fn report(order: Stored<Order>) -> RenewalReport {
     let Stored { value: order, due, .. } = order;
     let (reference, product) = match order.intent {
@@ -84,6 +178,7 @@ fn report(order: Stored<Order>) -> RenewalReport {
         order: order.id,
         at: order.created_at,
         trigger: order.trigger,
+        decided_by: order.decided_by,
         purpose: order.purpose,
         ca: order.ca,
         product,

@@ -17,8 +17,8 @@ use crate::{
     id::VersionId,
     journal::{Changes, Stored, lost_race},
     model::{
-        Actor, Certificate, CertificateState, EventKind, Occurrence, Order, OrderState, RenewalSchedule,
-        RenewalTrigger, Version,
+        AccountPolicy, Actor, Certificate, CertificateState, DecidedBy, EventKind, Occurrence, Order,
+        OrderState, RenewalSchedule, RenewalTrigger, Version,
     },
     name::Identifier,
     notify::{Matter, Notice},
@@ -34,6 +34,7 @@ const WINDOW_EVERY: Duration = Duration::from_hours(12);
 pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> Result<()> {
     let mut certificate = Stored::<Certificate>::read(record)?;
     loop {
+        let policy = context.policy(&certificate.value.spec.ca).await?;
         let mut events = Vec::new();
         let mut notice = None;
         let mut changes = Changes::under(lease, AfterCommit::Release);
@@ -47,12 +48,20 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
         }
         refresh_window(context, &mut certificate.value, &mut events).await?;
         let now = context.now();
-        settle(&mut certificate.value, now);
-        if let Some((mut purpose, trigger)) = order_due(&certificate.value, now) {
+        settle(&mut certificate.value, &policy, now);
+        if let Some((mut purpose, trigger)) = order_due(&certificate.value, &policy, now) {
             if purpose == PurposeKind::Renewal && reissues(context, &certificate.value) {
                 purpose = PurposeKind::Reissue;
             }
-            let drafted = Drafted { purpose, trigger, reason: None, actor: Actor::Engine };
+            let drafted = Drafted {
+                purpose,
+                trigger,
+                decided_by: trigger
+                    .filter(|trigger| !is_asked(*trigger))
+                    .map(|_| policy.automatic(&certificate.value.spec).1),
+                reason: None,
+                actor: Actor::Engine,
+            };
             match draft(context, &mut certificate.value, drafted).await {
                 Ok((order, drafted)) => {
                     changes.insert(&order, Some(now));
@@ -69,7 +78,7 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
                 Err(error) => return Err(error),
             }
         }
-        if let (Some(days), _) = renewal::notices(&certificate.value, now)
+        if let (Some(days), _) = renewal::notices(&certificate.value, &policy, now)
             && certificate.value.state != CertificateState::Revoked
         {
             certificate.value.noticed_days = Some(days);
@@ -78,7 +87,7 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
                 notice = Some(Matter::Expiring { not_after, days });
             }
         }
-        let due = settle(&mut certificate.value, now);
+        let due = settle(&mut certificate.value, &policy, now);
         changes.replace(&certificate, due).events(&events);
         match context.journal.commit(changes).await {
             Ok(()) => {
@@ -171,7 +180,11 @@ async fn ask_window(
 }
 
 /// Which order is due at `now`, and why; none if one is under way, or nothing is due, or a failure forbids it yet.
-fn order_due(certificate: &Certificate, now: Timestamp) -> Option<(PurposeKind, Option<RenewalTrigger>)> {
+fn order_due(
+    certificate: &Certificate,
+    policy: &AccountPolicy,
+    now: Timestamp,
+) -> Option<(PurposeKind, Option<RenewalTrigger>)> {
     if certificate.order.is_some()
         || certificate.state != CertificateState::Active
         || certificate.not_before.is_some_and(|earliest| earliest > now)
@@ -182,8 +195,7 @@ fn order_due(certificate: &Certificate, now: Timestamp) -> Option<(PurposeKind, 
         return Some((PurposeKind::New, None));
     }
     let schedule = certificate.schedule.as_ref().filter(|schedule| schedule.at <= now)?;
-    let by_itself = matches!(schedule.trigger, RenewalTrigger::CaWindow | RenewalTrigger::Policy);
-    if by_itself && !certificate.spec.renewal.automatic {
+    if !is_asked(schedule.trigger) && !policy.automatic(&certificate.spec).0 {
         return None;
     }
     Some((PurposeKind::Renewal, Some(schedule.trigger)))
@@ -203,20 +215,24 @@ fn reissues(context: &Context, certificate: &Certificate) -> bool {
     capable && term_ends > not_after && term_ends.since(not_after) >= not_after.since(not_before) / 3
 }
 
-/// Recomputes the schedule and returns when the certificate is due next.
-pub(super) fn settle(certificate: &mut Certificate, now: Timestamp) -> Option<Timestamp> {
-    certificate.schedule = renewal::schedule(certificate);
+/// Recomputes the schedule and returns when the certificate is due next. `policy` is that of its CA account.
+pub(super) fn settle(
+    certificate: &mut Certificate,
+    policy: &AccountPolicy,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    certificate.schedule = renewal::schedule(certificate, policy);
     let mut due: Vec<Timestamp> =
         certificate.revocations.iter().filter_map(|pending| pending.next_attempt).collect();
     if certificate.state == CertificateState::Revoked {
         return due.into_iter().min();
     }
-    let (_, next_notice) = renewal::notices(certificate, now);
+    let (_, next_notice) = renewal::notices(certificate, policy, now);
     due.extend(next_notice);
     if certificate.order.is_none() && certificate.state == CertificateState::Active {
         let wanted_at = match (&certificate.schedule, certificate.current) {
             (_, None) => Some(now),
-            (Some(schedule), _) if certificate.spec.renewal.automatic || is_asked(schedule.trigger) => {
+            (Some(schedule), _) if policy.automatic(&certificate.spec).0 || is_asked(schedule.trigger) => {
                 Some(schedule.at)
             }
             _ => None,
@@ -229,7 +245,7 @@ pub(super) fn settle(certificate: &mut Certificate, now: Timestamp) -> Option<Ti
     due.into_iter().min().filter(|due| *due < Timestamp::MAX)
 }
 
-fn is_asked(trigger: RenewalTrigger) -> bool {
+pub(super) fn is_asked(trigger: RenewalTrigger) -> bool {
     !matches!(trigger, RenewalTrigger::CaWindow | RenewalTrigger::Policy)
 }
 
@@ -238,6 +254,8 @@ fn is_asked(trigger: RenewalTrigger) -> bool {
 pub(super) struct Drafted {
     pub(super) purpose: PurposeKind,
     pub(super) trigger: Option<RenewalTrigger>,
+    /// Whose word it is, where nobody asked.
+    pub(super) decided_by: Option<DecidedBy>,
     pub(super) reason: Option<VendorText>,
     pub(super) actor: Actor,
 }
@@ -246,7 +264,7 @@ pub(super) struct Drafted {
 pub(super) async fn draft(
     context: &Context,
     certificate: &mut Certificate,
-    Drafted { purpose, trigger, reason, actor }: Drafted,
+    Drafted { purpose, trigger, decided_by, reason, actor }: Drafted,
 ) -> Result<(Order, Occurrence)> {
     wish::check(context, &certificate.spec, purpose).await?;
     context.check_enabled(&certificate.spec.ca).await?;
@@ -257,6 +275,7 @@ pub(super) async fn draft(
         ca: certificate.spec.ca.clone(),
         purpose,
         trigger,
+        decided_by,
         predecessor: certificate.current,
         reason,
         created_at: now,
@@ -265,6 +284,7 @@ pub(super) async fn draft(
         key: None,
         target_key: None,
         intent: None,
+        asked_at: None,
         handle: None,
         number: None,
         authorizations: Vec::new(),

@@ -249,7 +249,7 @@ impl Engine {
     }
 }
 
-fn check_route_account(context: &Context, route: &crate::model::Route) -> Result<(), InputError> {
+pub(super) fn check_route_account(context: &Context, route: &crate::model::Route) -> Result<(), InputError> {
     use crate::model::Route;
     match route {
         Route::Dns(account) => context.accounts.dns(account).map(drop),

@@ -9,8 +9,9 @@ use crate::{
     journal::Stored,
     lookup::ServerReport,
     model::{
-        Certificate, CertificateStatus, Deployment, DeploymentState, Evidence, Order, OrderState,
-        PendingRevocation, Publication, PublicationState, RenewalSchedule, Route, RouteReason,
+        AccountPolicy, Certificate, CertificateStatus, DecidedBy, Deployment, DeploymentState, Evidence,
+        Order, OrderState, PendingRevocation, Publication, PublicationState, RenewalSchedule, Route,
+        RouteReason,
     },
     name::{Fqdn, Identifier},
     store::{Field, Kind, Query},
@@ -30,6 +31,10 @@ pub struct Explanation {
     pub validity: Option<(Timestamp, Timestamp)>,
     /// When the next renewal is due, and why then.
     pub renewal: Option<RenewalSchedule>,
+    /// Whether it is renewed by itself when that is due.
+    pub automatic: bool,
+    /// Who says so.
+    pub decided_by: DecidedBy,
     /// Orders that failed in a row.
     pub failed_orders: u32,
     /// Why the last order failed.
@@ -135,17 +140,20 @@ impl Engine {
         let owned = Query::all(Kind::Deployment).having(Field::Owner, id.as_str());
         let deployments = journal.all::<Deployment>(owned).await?;
         let now = self.context.now();
-        Ok(explain(&certificate, order.as_ref(), &deployments, now))
+        let policy = self.context.policy(&certificate.value.spec.ca).await?;
+        Ok(explain(&certificate, &policy, order.as_ref(), &deployments, now))
     }
 }
 
 fn explain(
     certificate: &Stored<Certificate>,
+    policy: &AccountPolicy,
     order: Option<&Stored<Order>>,
     deployments: &[Stored<Deployment>],
     now: Timestamp,
 ) -> Explanation {
     let status = certificate.value.status(now);
+    let (automatic, decided_by) = policy.automatic(&certificate.value.spec);
     let deployments: Vec<_> = deployments.iter().map(deployment_status).collect();
     let order_status = order.map(order_status);
     let next_attempt = [certificate.due, order.and_then(|order| order.due)]
@@ -158,6 +166,8 @@ fn explain(
         status,
         validity: certificate.value.validity,
         renewal: certificate.value.schedule.clone(),
+        automatic,
+        decided_by,
         failed_orders: certificate.value.failed_orders,
         failure: certificate.value.failure.clone(),
         order: order_status,
@@ -252,6 +262,9 @@ fn sentences(explanation: &Explanation, certificate: &Certificate, now: Timestam
         } else {
             format!("The next order is placed at {earliest}.")
         });
+    }
+    if !explanation.automatic && explanation.order.is_none() {
+        sentences.push(format!("It is not renewed by itself: {} say so.", explanation.decided_by));
     }
     for pending in &explanation.revocations {
         let why =

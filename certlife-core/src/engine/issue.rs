@@ -37,7 +37,8 @@ impl Run<'_> {
             changes.insert(&version, None);
             if let Some(mut certificate) = self.certificate().await? {
                 certificate::became_current(&mut certificate.value, &version, &self.ordered(), now);
-                let due = certificate::settle(&mut certificate.value, now);
+                let policy = self.context.policy(&certificate.value.spec.ca).await?;
+                let due = certificate::settle(&mut certificate.value, &policy, now);
                 changes.replace(&certificate, due);
                 self.want_deployments(&mut changes, &certificate.value, &version, now).await?;
             }

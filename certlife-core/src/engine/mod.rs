@@ -1,5 +1,6 @@
 //! The engine: it names no vendor, and every step is read → decide → store the intent → act → store the outcome.
 
+mod account_policy;
 mod accounts;
 mod audit;
 mod backoff;
@@ -8,7 +9,9 @@ mod catalog;
 mod certificate;
 mod commands;
 mod context;
+mod deleting;
 mod deployment;
+mod ending;
 mod explain;
 mod feed;
 mod issue;
@@ -18,6 +21,7 @@ mod principal;
 mod publish;
 mod queries;
 mod renewal;
+mod requests;
 mod revocation;
 mod routes;
 mod target_key;
@@ -29,7 +33,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub(crate) use self::context::Context;
 pub use self::{
     accounts::{CaOptions, DnsOptions, TargetOptions, TlsEndpoint},
-    audit::RenewalReport,
+    audit::{Hindrance, RenewalOutlook, RenewalReport},
     builder::EngineBuilder,
     explain::{DeploymentStatus, Explanation, OrderStatus, ValidationStatus},
     order_desk::ImportReport,

@@ -1,21 +1,22 @@
 //! The steps of an order, from the draft to the version, each repeatable after a crash.
 //!
 //! What is published lives in [`publish`](super::publish), what becomes of a certificate in
-//! [`issue`](super::issue); this module decides which comes next and commits it.
+//! [`issue`](super::issue), what people ask in [`requests`](super::requests), failures in [`ending`](super::ending);
+//! this module decides which comes next and commits it.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Context, accounts::CaAccount, backoff::Backoff, certificate, routes};
+use super::{Context, accounts::CaAccount, routes};
 use crate::{
     ca::{
         Decision, Found, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Placement, Purpose, PurposeKind,
         Stage,
     },
     csr::{Csr, CsrTemplate},
-    error::{Error, ErrorKind, Failure, Operation, ProviderName, Result, Retry},
+    error::{Error, ErrorKind, Failure, Operation, ProviderName, Result},
     id::{KeyId, OrderId},
     journal::{Changes, Stored, StoredKey, lost_race},
-    key::PrivateKey,
+    key::{KeyAlgorithm, PrivateKey},
     model::{
         Actor, Certificate, CertificateSpec, EventKind, KeyChange, KeySource, Occurrence, Order, OrderState,
         Publication, PublicationState, Request, Version,
@@ -110,32 +111,39 @@ impl Run<'_> {
 
     // ---- draft → intent ----
 
-    /// Makes key and signing request and stores them with the intent, before the CA hears of anything.
+    /// Makes key and signing request, unless an earlier attempt did, and stores them with the intent, before the CA
+    /// hears of anything.
     async fn prepare(&mut self) -> Result<Next> {
-        match self.choose_target_key().await {
-            Ok(true) => _ = self.save(Some(self.context.now()), AfterCommit::Keep).await?,
-            Ok(false) => {}
-            Err(error) => return self.failed(error).await,
-        }
-        match self.intent().await {
-            Ok((intent, key, new_key)) => {
-                let reference = intent.reference.clone();
-                self.order.value.intent = Some(intent);
-                self.order.value.key = key;
-                self.order.value.state = OrderState::Placing;
-                self.order.value.attempts = 0;
-                self.event(EventKind::OrderPlacing { reference });
-                self.save_with(Some(self.context.now()), AfterCommit::Keep, |changes| {
-                    if let Some(key) = &new_key {
-                        changes.insert(key, None);
-                    }
-                })
-                .await?;
-                self.sure = true;
-                Ok(Next::Now)
+        let mut new_key = None;
+        if self.order.value.intent.is_some() {
+            if let Err(error) = self.context.check_enabled(&self.order.value.ca).await {
+                return self.failed(error).await;
             }
-            Err(error) => self.failed(error).await,
+        } else {
+            match self.choose_target_key().await {
+                Ok(true) => _ = self.save(Some(self.context.now()), AfterCommit::Keep).await?,
+                Ok(false) => {}
+                Err(error) => return self.failed(error).await,
+            }
+            let made = match self.intent().await {
+                Ok(made) => made,
+                Err(error) => return self.failed(error).await,
+            };
+            let reference = made.0.reference.clone();
+            (self.order.value.intent, self.order.value.key, new_key) = (Some(made.0), made.1, made.2);
+            self.order.value.attempts = 0;
+            self.event(EventKind::OrderPlacing { reference });
         }
+        self.order.value.state = OrderState::Placing;
+        self.order.value.asked_at = Some(self.context.now());
+        self.save_with(Some(self.context.now()), AfterCommit::Keep, |changes| {
+            if let Some(key) = &new_key {
+                changes.insert(key, None);
+            }
+        })
+        .await?;
+        self.sure = true;
+        Ok(Next::Now)
     }
 
     async fn intent(&self) -> Result<(OrderIntent, Option<KeyId>, Option<StoredKey>)> {
@@ -147,10 +155,11 @@ impl Run<'_> {
         self.context.check_enabled(&order.ca).await?;
         let mappings = self.context.mappings().await?;
         let capabilities = ca.provider.capabilities();
-        let challenges =
-            routes::check(self.context, spec, &mappings, ca.options.default_route.as_ref(), &capabilities)
-                .map_err(|input| Error::input(Operation::PlanValidation, input))?;
-        let (csr, key, new_key) = self.csr(spec, predecessor.as_ref()).await?;
+        let policy = self.context.policy(&order.ca).await?;
+        let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
+        let challenges = routes::check(self.context, spec, &mappings, default, &capabilities)
+            .map_err(|input| Error::input(Operation::PlanValidation, input))?;
+        let (csr, key, new_key) = self.csr(spec, policy.key_algorithm(spec), predecessor.as_ref()).await?;
         let purpose = match (order.purpose, &predecessor) {
             (PurposeKind::Reissue, Some(version)) => {
                 Purpose::Reissue { of: Box::new(version.issued_ref()), reason: order.reason.clone() }
@@ -165,7 +174,7 @@ impl Run<'_> {
             validity: spec.validity,
             product: spec.product.clone(),
             organization: spec.organization.clone(),
-            contacts: spec.contacts.clone(),
+            contacts: policy.contacts(spec),
             challenges,
             options: spec.options.clone(),
         };
@@ -192,6 +201,7 @@ impl Run<'_> {
     async fn csr(
         &self,
         spec: &CertificateSpec,
+        algorithm: KeyAlgorithm,
         predecessor: Option<&Version>,
     ) -> Result<(Csr, Option<KeyId>, Option<StoredKey>)> {
         let kept = match (&spec.key.source, spec.key.on_renewal) {
@@ -208,7 +218,7 @@ impl Run<'_> {
         let (key, id, new) = match kept {
             Some(id) => (self.context.open_key(id).await?, id, None),
             None => {
-                let key = PrivateKey::generate_off_thread(spec.key.algorithm).await?;
+                let key = PrivateKey::generate_off_thread(algorithm).await?;
                 let stored = self.context.seal_key(&key).await?;
                 (key, stored.id, Some(stored))
             }
@@ -222,6 +232,10 @@ impl Run<'_> {
         let Some(intent) = self.order.value.intent.clone() else {
             return self.corrupt("an order without intent").await;
         };
+        let given_up = self.order.value.requests.contains(&Request::Decide(Decision::Cancel));
+        if given_up && self.sure {
+            return self.end(OrderState::Cancelled, None).await;
+        }
         let ca = match self.ca() {
             Ok(ca) => ca,
             Err(error) => return self.failed(error).await,
@@ -232,35 +246,61 @@ impl Run<'_> {
             let _place = ca.place().await;
             ca.provider.find(&intent).await
         };
-        let placed = match found {
-            Ok(Found::Order(snapshot)) => Ok((*snapshot, true)),
-            Ok(Found::CannotTell) if ca.provider.capabilities().placement == Placement::Paid => {
-                return self.in_doubt().await;
+        match (found, self.settles_at(&ca)) {
+            // One that is to be given up is cancelled there.
+            (Ok(Found::Order(snapshot)), _) => self.placed(*snapshot, true).await,
+            (Ok(_), Some(moment)) => Ok(Next::At(moment)),
+            (Ok(Found::CannotTell), _) if ca.provider.capabilities().placement == Placement::Paid => {
+                self.in_doubt().await
             }
-            Ok(Found::Nothing | Found::CannotTell) => {
-                let _place = ca.place().await;
-                ca.provider.place(&intent).await.map(|snapshot| (snapshot, false))
-            }
-            Err(error) => Err(error),
-        };
-        self.sure = false;
-        match placed {
-            Ok((snapshot, found)) => {
-                self.event(EventKind::OrderPlaced { number: snapshot.number.clone(), found });
-                self.order.value.attempts = 0;
-                self.order.value.failure = None;
-                self.absorb(snapshot).await
-            }
-            // If the answer was lost the order may be there, and is looked for before anything else.
-            Err(error) => self.failed(error.repeatable()).await,
+            (Ok(_), _) if given_up => self.end(OrderState::Cancelled, None).await,
+            (Ok(_), _) => self.send(&ca, &intent).await,
+            (Err(error), _) => self.failed(error.repeatable()).await,
         }
     }
 
+    /// Until when an order that was sent may still show; none if it has had its time, or was certainly not sent.
+    fn settles_at(&self, ca: &CaAccount) -> Option<Timestamp> {
+        let (now, takes) = (self.context.now(), ca.provider.capabilities().settles_in);
+        let asked_at = self.order.value.asked_at.unwrap_or(self.order.value.created_at);
+        // A clock that was set back must not stretch it.
+        Some((asked_at + takes).min(now + takes)).filter(|moment| !self.sure && *moment > now)
+    }
+
+    async fn send(&mut self, ca: &CaAccount, intent: &OrderIntent) -> Result<Next> {
+        self.sure = false;
+        let answer = {
+            let _place = ca.place().await;
+            ca.provider.place(intent).await
+        };
+        match answer {
+            Ok(snapshot) => self.placed(snapshot, false).await,
+            Err(error) => {
+                if error.did_not_arrive() {
+                    self.order.value.state = OrderState::Drafted;
+                }
+                // It may have waited here for a good while before it was sent.
+                self.order.value.asked_at = Some(self.context.now());
+                // If the answer was lost the order may be there, and is looked for before anything else.
+                self.failed(error.repeatable()).await
+            }
+        }
+    }
+
+    async fn placed(&mut self, snapshot: OrderSnapshot, found: bool) -> Result<Next> {
+        self.event(EventKind::OrderPlaced { number: snapshot.number.clone(), found });
+        self.order.value.attempts = 0;
+        self.order.value.failure = None;
+        self.absorb(snapshot).await
+    }
+
+    /// Leaves the order to a person. Whoever gave it up meanwhile did not know that it may have been paid for.
     async fn in_doubt(&mut self) -> Result<Next> {
         let error = Error::new(self.ca()?.provider.provider(), Operation::FindOrder, ErrorKind::Uncertain);
         let failure = self.context.failure(&error, &self.order.value.ca);
         self.order.value.state = OrderState::InDoubt;
         self.order.value.failure = Some(failure.clone());
+        self.order.value.requests.clear();
         self.save(None, AfterCommit::Keep).await?;
         self.tell(Matter::OrderNeedsPerson { failure: Some(failure) }).await;
         Ok(Next::Asked)
@@ -321,7 +361,8 @@ impl Run<'_> {
         let planned = if self.order.value.state == OrderState::Validating {
             let Some(certificate) = self.certificate().await? else { return Ok(false) };
             let ca = self.ca()?;
-            let default = ca.options.default_route.as_ref();
+            let policy = self.context.policy(&self.order.value.ca).await?;
+            let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
             let spec = &certificate.value.spec;
             routes::plan(self.context, &self.order.value, spec, default, &authorizations).await?
         } else {
@@ -383,168 +424,6 @@ impl Run<'_> {
             }
             Err(error) => self.failed(error).await,
         }
-    }
-
-    /// Ends an order that the CA gave up.
-    async fn lost(&mut self, state: OrderState) -> Result<Next> {
-        let words = self.order.value.message.clone().unwrap_or_else(|| "the CA gave no reason".into());
-        let problems = self.order.value.authorizations.iter().filter_map(|authorization| {
-            authorization.problem.as_ref().map(|problem| format!("{}: {problem}", authorization.identifier))
-        });
-        let words = std::iter::once(words.to_string()).chain(problems).collect::<Vec<_>>().join("; ");
-        let error = Error::new(self.provider(), Operation::PollOrder, ErrorKind::Rejected(words.into()));
-        self.end(state, Some(&error)).await
-    }
-
-    // ---- people ----
-
-    fn next_request(&mut self) -> Option<Request> {
-        // Nothing is decided about an order of which it is not known whether it exists.
-        if self.order.value.state == OrderState::Placing {
-            return None;
-        }
-        self.order.value.requests.pop_first()
-    }
-
-    async fn carry_out(&mut self, request: Request) -> Result<Next> {
-        let state = self.order.value.state;
-        match request {
-            Request::PlaceAgain if state == OrderState::InDoubt => self.place_again().await,
-            Request::Abandon if state == OrderState::InDoubt => self.end(OrderState::Cancelled, None).await,
-            Request::Decide(Decision::Cancel)
-                if matches!(state, OrderState::Drafted | OrderState::InDoubt) =>
-            {
-                self.end(OrderState::Cancelled, None).await
-            }
-            Request::Decide(decision) if !state.is_over() => self.decide(decision).await,
-            Request::Verify if state == OrderState::Validating => self.look_at_what_people_placed().await,
-            Request::Revalidate { identifier, route } if state == OrderState::Validating => {
-                self.revalidate(identifier, route).await
-            }
-            // The order has moved on; what was asked has no meaning any more.
-            _ => Ok(Next::Now),
-        }
-    }
-
-    /// Places the order anew under another reference, since a person said that the first does not exist.
-    async fn place_again(&mut self) -> Result<Next> {
-        if let Some(intent) = &mut self.order.value.intent {
-            let first = reference(self.order.value.id);
-            let turn = intent.reference.strip_prefix(&first).and_then(|turn| turn.strip_prefix('-'));
-            let turn = turn.and_then(|turn| turn.parse::<u32>().ok()).unwrap_or(1);
-            intent.reference = format!("{first}-{}", turn + 1);
-        }
-        self.order.value.state = OrderState::Placing;
-        self.save(Some(self.context.now()), AfterCommit::Keep).await?;
-        self.sure = true;
-        Ok(Next::Now)
-    }
-
-    async fn decide(&mut self, decision: Decision) -> Result<Next> {
-        let ca = self.ca()?;
-        let Some(at_ca) = self.order.value.at_ca() else {
-            return self.corrupt("a placed order without handle").await;
-        };
-        let capabilities = ca.provider.capabilities();
-        if !capabilities.decisions.contains(&decision) {
-            // An order that costs nothing and lapses by itself is cancelled by leaving it.
-            if decision == Decision::Cancel && capabilities.placement == Placement::Free {
-                return self.end(OrderState::Cancelled, None).await;
-            }
-            let what = format!("{decision:?} at this CA").to_lowercase();
-            let error =
-                Error::new(ca.provider.provider(), Operation::Decide, ErrorKind::Unsupported(what.into()));
-            self.order.value.failure = Some(self.context.failure(&error, &self.order.value.ca));
-            return Ok(Next::Now);
-        }
-        let decided = {
-            let _place = ca.place().await;
-            ca.provider.decide(&at_ca, decision).await
-        };
-        match decided {
-            Ok(snapshot) => self.absorb(snapshot).await,
-            Err(error) if error.retry() == Retry::Never => {
-                self.order.value.failure = Some(self.context.failure(&error, &self.order.value.ca));
-                Ok(Next::Now)
-            }
-            Err(error) => {
-                self.order.value.requests.insert(Request::Decide(decision));
-                self.failed(error).await
-            }
-        }
-    }
-
-    // ---- failing and ending ----
-
-    /// Stores a failure: with another attempt if there may be one, else as the end of the order.
-    pub(super) async fn failed(&mut self, error: Error) -> Result<Next> {
-        if is_our_store(&error) {
-            // The journal itself failed, so there is nothing to write this to.
-            return Err(error);
-        }
-        let needs_person = error.retry() == Retry::Never;
-        if needs_person && !self.is_bought(&error) {
-            return self.end(OrderState::Failed, Some(&error)).await;
-        }
-        let now = self.context.now();
-        let failure = self.context.failure(&error, &self.order.value.ca);
-        self.order.value.attempts += 1;
-        let attempts = self.order.value.attempts;
-        let next = Backoff::CALL.next(now, attempts, error.retry(), &self.order.value.id.to_string());
-        // The trail shows that a failure goes on without growing with every attempt.
-        if attempts.is_power_of_two() {
-            self.event(EventKind::Retrying { failure: failure.clone(), next });
-        }
-        if attempts == 1 && needs_person {
-            self.tell(Matter::OrderNeedsPerson { failure: Some(failure.clone()) }).await;
-        }
-        self.order.value.failure = Some(failure);
-        Ok(Next::At(next))
-    }
-
-    /// Whether the order is at a CA that was paid for it, and the failure does not say that it is gone. Only the CA's word
-    /// ends such an order: a token that is refused today may be put right tomorrow.
-    fn is_bought(&self, error: &Error) -> bool {
-        let paid = self.ca().is_ok_and(|ca| ca.provider.capabilities().placement == Placement::Paid);
-        let about_account = matches!(
-            error.operation(),
-            Operation::PollOrder | Operation::Respond | Operation::FetchCertificate
-        );
-        paid && about_account
-            && self.order.value.handle.is_some()
-            && !matches!(error.kind(), ErrorKind::NotFound(_))
-    }
-
-    pub(super) async fn corrupt(&mut self, what: &'static str) -> Result<Next> {
-        let error = Error::new(ProviderName::ENGINE, Operation::ReadStore, ErrorKind::Corrupt(what.into()));
-        self.end(OrderState::Failed, Some(&error)).await
-    }
-
-    /// Ends the order without a version, and tells its certificate, in one commit.
-    pub(super) async fn end(&mut self, state: OrderState, error: Option<&Error>) -> Result<Next> {
-        let now = self.context.now();
-        let failure = error.map(|error| self.context.failure(error, &self.order.value.ca));
-        self.order.value.end(state, failure.clone(), now);
-        self.event(EventKind::OrderEnded { state, failure: failure.clone() });
-        let paid = self.ca().is_ok_and(|ca| ca.provider.capabilities().placement == Placement::Paid);
-        loop {
-            let mut changes = Changes::under(self.lease, AfterCommit::Keep);
-            if let Some(mut certificate) = self.certificate().await?
-                && certificate.value.order == Some(self.order.value.id)
-            {
-                certificate::order_ended(&mut certificate.value, state, failure.as_ref(), paid, now);
-                let due = certificate::settle(&mut certificate.value, now);
-                changes.replace(&certificate, due);
-            }
-            if self.commit(changes, Some(now)).await? {
-                break;
-            }
-        }
-        let needs_person = paid || failure.as_ref().is_some_and(|failure| failure.retry == Retry::Never);
-        if needs_person && state != OrderState::Cancelled {
-            self.tell(Matter::OrderNeedsPerson { failure }).await;
-        }
-        Ok(Next::Now)
     }
 
     // ---- small helpers ----
@@ -633,7 +512,7 @@ pub(super) fn is_our_store(error: &Error) -> bool {
 }
 
 /// Our own reference of an order: 45 characters, so that there is room for a number behind it.
-fn reference(id: OrderId) -> String {
+pub(super) fn reference(id: OrderId) -> String {
     format!("certlife-{id}")
 }
 

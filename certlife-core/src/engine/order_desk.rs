@@ -12,7 +12,9 @@ use crate::{
     error::{Error, Operation, Result},
     id::{AccountName, CertificateId},
     journal::{Changes, lost_race},
-    model::{Actor, Certificate, CertificateSpec, CertificateState, EventKind, Occurrence, Version},
+    model::{
+        AccountPolicy, Actor, Certificate, CertificateSpec, CertificateState, EventKind, Occurrence, Version,
+    },
     name::Identifier,
     store::{Field, Kind, Query},
     x509::Chain,
@@ -71,8 +73,9 @@ impl Engine {
     }
 
     /// Takes over the certificates of orders that already exist at a CA account. They are tracked and alerted;
-    /// nothing is ordered by itself until [`update`](Self::update) turns automatic renewal on. Repeating an import
-    /// takes over only what is new.
+    /// nothing is ordered by itself until [`update`](Self::update) turns automatic renewal on, unless the account's
+    /// policy [says](AccountPolicy::imported) that it goes for imported ones as well. Repeating an import takes over only
+    /// what is new.
     ///
     /// One page of the CA's listing is held and stored at a time, with an event that tells how far it is. Dropping the
     /// call keeps the pages that were stored.
@@ -111,6 +114,7 @@ impl Engine {
             let mut report = before;
             let mut changes = Changes::new();
             let mut here = BTreeSet::new();
+            let policy = self.context.policy(account).await?;
             for snapshot in &items {
                 report.listed += 1;
                 let Some(chain) = &snapshot.certificate else {
@@ -122,7 +126,7 @@ impl Engine {
                     report.known += 1;
                     continue;
                 }
-                self.take_over(account, snapshot, chain, &mut changes)?;
+                self.take_over(account, snapshot, chain, &policy, &mut changes)?;
                 report.imported += 1;
             }
             let (listed, imported) = (report.listed, report.imported);
@@ -148,6 +152,7 @@ impl Engine {
         account: &AccountName,
         snapshot: &OrderSnapshot,
         chain: &Chain,
+        policy: &AccountPolicy,
         changes: &mut Changes,
     ) -> Result<()> {
         let context = &self.context;
@@ -159,7 +164,7 @@ impl Engine {
         let now = context.now();
         let mut spec =
             CertificateSpec::new(id.clone(), account.clone()).identifiers(info.identifiers.iter().cloned());
-        spec.renewal.automatic = false;
+        spec.renewal.automatic = (!policy.imported).then_some(false);
         spec.product = snapshot.details.get("product").map(|product| product.as_str().to_owned());
         let mut wanted = Certificate::wanted(spec, now);
         let version = Version {
@@ -181,7 +186,7 @@ impl Engine {
         if snapshot.stage == Stage::Revoked {
             wanted.state = CertificateState::Revoked;
         }
-        let due = certificate::settle(&mut wanted, now);
+        let due = certificate::settle(&mut wanted, policy, now);
         let kind =
             EventKind::VersionCurrent { version: version.id, fingerprint, not_after: version.info.not_after };
         changes

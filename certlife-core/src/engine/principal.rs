@@ -11,25 +11,23 @@ use super::{
 use crate::{
     ca::{Decision, PurposeKind},
     error::{Error, ErrorKind, Operation, ProviderName, Result},
-    id::{AccountName, CertificateId, KeyId, OrderId, VersionId},
+    id::{AccountName, CertificateId, OrderId},
     input::InputError,
-    journal::{Changes, Stored, StoredKey, lost_race},
+    journal::{Changes, Stored, lost_race},
     model::{
-        Actor, Certificate, CertificateSpec, CertificateState, Deployment, EventKind, Occurrence, Order,
-        OrderState, PendingRevocation, RenewalSchedule, RenewalTrigger, Request, Route, Version,
+        AccountPolicy, Actor, Certificate, CertificateSpec, CertificateState, Deployment, EventKind,
+        Occurrence, Order, OrderState, RenewalSchedule, RenewalTrigger, Request, Route, Version,
     },
     name::Identifier,
-    store::{Field, Kind, Query},
     text::VendorText,
     time::Timestamp,
-    x509::RevocationReason,
 };
 
 /// An [`Engine`] on behalf of somebody whose name the audit trail shows. Made by [`Engine::by`].
 #[derive(Debug, Clone)]
 pub struct Principal {
     engine: Engine,
-    actor: Actor,
+    pub(super) actor: Actor,
 }
 
 impl Engine {
@@ -65,12 +63,17 @@ impl Principal {
             }
             let now = context.now();
             let mut certificate = Certificate::wanted(spec.clone(), now);
-            let first =
-                Drafted { purpose: PurposeKind::New, trigger: None, reason: None, actor: self.actor.clone() };
+            let first = Drafted {
+                purpose: PurposeKind::New,
+                trigger: None,
+                decided_by: None,
+                reason: None,
+                actor: self.actor.clone(),
+            };
             let (order, drafted) = certificate::draft(context, &mut certificate, first).await?;
             let identifiers = spec.identifiers.clone();
             let wanted = self.event(EventKind::CertificateWanted { identifiers }).on(&spec.id);
-            let due = certificate::settle(&mut certificate, now);
+            let due = certificate::settle(&mut certificate, &context.policy(&spec.ca).await?, now);
             let mut changes = Changes::new();
             changes.insert(&certificate, due).insert(&order, Some(now)).event(&wanted).event(&drafted);
             match context.journal.commit(changes).await {
@@ -100,11 +103,12 @@ impl Principal {
             let now = context.now();
             let old = std::mem::replace(&mut stored.value.spec, spec.clone());
             let current = self.current(&stored.value).await?;
-            if needs_new_version(&old, &spec) && current.is_some() {
+            let policy = context.policy(&spec.ca).await?;
+            if needs_new_version(&old, &spec, &policy) && current.is_some() {
                 stored.value.schedule = Some(RenewalSchedule::new(now, RenewalTrigger::SpecChanged));
             }
             stored.value.not_before = None;
-            let due = certificate::settle(&mut stored.value, now);
+            let due = certificate::settle(&mut stored.value, &policy, now);
             let mut changes = Changes::new();
             let identifiers = spec.identifiers.clone();
             changes.event(&self.event(EventKind::CertificateChanged { identifiers }).on(&spec.id));
@@ -201,76 +205,20 @@ impl Principal {
             }
             let now = context.now();
             let trigger = (purpose != PurposeKind::New).then_some(RenewalTrigger::Requested);
-            let asked = Drafted { purpose, trigger, reason: reason.clone(), actor: self.actor.clone() };
+            let (reason, actor) = (reason.clone(), self.actor.clone());
+            let asked = Drafted { purpose, trigger, decided_by: None, reason, actor };
             let (order, drafted) = certificate::draft(context, &mut stored.value, asked).await?;
             if stored.value.state == CertificateState::Revoked {
                 stored.value.state = CertificateState::Active;
             }
-            let due = certificate::settle(&mut stored.value, now);
+            let policy = context.policy(&stored.value.spec.ca).await?;
+            let due = certificate::settle(&mut stored.value, &policy, now);
             let mut changes = Changes::new();
             changes.replace(&stored, due).insert(&order, Some(now)).event(&drafted);
             match context.journal.commit(changes).await {
                 Ok(()) => return Ok(order.id),
                 Err(error) if lost_race(&error) => {}
                 Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Revokes a version. With `replace` a new one is ordered at once; without, a certificate whose current
-    /// version this is stops being renewed. A version that is revoked already is success.
-    ///
-    /// The engine carries it out and keeps trying for as long as the CA does not answer; what became of it is in
-    /// the certificate's [`revocations`](Certificate::revocations), in [`Version::revoked`] and in the feed. Asked
-    /// again, it tries again at once.
-    ///
-    /// # Errors
-    ///
-    /// [`InputError::Unknown`]; [`ErrorKind::Unsupported`] if the CA does not revoke.
-    pub async fn revoke(
-        &self,
-        version: VersionId,
-        reason: RevocationReason,
-        comment: Option<&str>,
-        replace: bool,
-    ) -> Result<()> {
-        let context = self.context();
-        loop {
-            let stored = context.journal.load::<Version>(version).await?;
-            let stored = stored.ok_or_else(|| unknown("version", &version))?.value;
-            let ca =
-                context.accounts.ca(&stored.ca).map_err(|input| Error::input(Operation::Revoke, input))?;
-            if !ca.provider.capabilities().revocation {
-                let kind = ErrorKind::Unsupported("revocation at this CA".into());
-                return Err(Error::new(ca.provider.provider(), Operation::Revoke, kind));
-            }
-            let now = context.now();
-            let mut certificate = self.load(&stored.certificate).await?;
-            let mut changes = Changes::new();
-            if stored.revoked.is_none() {
-                certificate.value.revocations.retain(|pending| pending.version != version);
-                certificate.value.revocations.push(PendingRevocation {
-                    version,
-                    reason,
-                    comment: comment.map(VendorText::new),
-                    replace,
-                    actor: self.actor.clone(),
-                    attempts: 0,
-                    failure: None,
-                    next_attempt: Some(now),
-                });
-                let asked = self.event(EventKind::RevocationAsked { version, reason });
-                changes.event(&asked.on(&stored.certificate));
-            }
-            if replace && certificate.value.current == Some(version) {
-                certificate.value.not_before = None;
-                certificate.value.schedule = Some(RenewalSchedule::new(now, RenewalTrigger::Revoked));
-            }
-            let due = certificate::settle(&mut certificate.value, now);
-            changes.replace(&certificate, due);
-            match context.journal.commit(changes).await {
-                Err(error) if lost_race(&error) => {}
-                other => return other,
             }
         }
     }
@@ -285,7 +233,8 @@ impl Principal {
         self.request(order, Request::Decide(decision)).await
     }
 
-    /// Gives an order up.
+    /// Gives an order up. One that the CA has not heard of ends at once; one of which that is not known is looked for
+    /// first, and cancelled there if it exists. One that the CA cannot tell is left in doubt.
     ///
     /// # Errors
     ///
@@ -388,7 +337,8 @@ impl Principal {
             }
             stored.value.state = state;
             stored.value.remark = remark.map(VendorText::new);
-            let due = certificate::settle(&mut stored.value, context.now());
+            let policy = context.policy(&stored.value.spec.ca).await?;
+            let due = certificate::settle(&mut stored.value, &policy, context.now());
             let mut changes = Changes::new();
             changes.replace(&stored, due).event(&self.event(EventKind::CertificatePaused { paused }).on(id));
             match context.journal.commit(changes).await {
@@ -423,87 +373,17 @@ impl Principal {
         }
     }
 
-    /// Removes a certificate here, with its versions, keys, orders and deployments. At the CA nothing is revoked
-    /// or cancelled, on the targets nothing changes, and the events stay. It can be ordered or imported again.
-    ///
-    /// # Errors
-    ///
-    /// [`InputError::Unknown`]; [`ErrorKind::NotNow`] while an order is under way or something that it published
-    /// is still in place: cancel it and wait for its clean-up first, so that nothing is left behind; and while
-    /// a revocation is under way.
-    pub async fn delete(&self, id: &CertificateId) -> Result<()> {
-        let context = self.context();
-        let Some(stored) = context.journal.load::<Certificate>(id).await? else {
-            // An interrupted call may have left the rest.
-            let left = self.delete_owned(id).await?;
-            return if left { Ok(()) } else { Err(unknown("certificate", id)) };
-        };
-        let owned = |kind| Query::all(kind).having(Field::Owner, id.as_str());
-        let orders = context.journal.all::<Order>(owned(Kind::Order)).await?;
-        if orders.iter().any(|order| !order.value.is_closed()) {
-            return Err(not_now("an order is under way or being cleaned up; cancel it and try again"));
-        }
-        if stored.value.revocations.iter().any(|pending| pending.next_attempt.is_some()) {
-            return Err(not_now("a revocation is under way; try again when the CA has confirmed it"));
-        }
-        // Keys first would leave versions without them after a crash; so the certificate goes first, alone with
-        // the event, and what it owned follows. A repeated call finds the rest by its owner.
-        let mut changes = Changes::new();
-        changes.delete(crate::store::Key::new(Kind::Certificate, id), stored.revision);
-        changes.event(&self.event(EventKind::CertificateDeleted).on(id));
-        context.journal.commit(changes).await?;
-        self.delete_owned(id).await.map(drop)
-    }
-
-    /// Removes what a deleted certificate owned; returns whether there was anything.
-    async fn delete_owned(&self, id: &CertificateId) -> Result<bool> {
-        let context = self.context();
-        let mut found = false;
-        let mut keys: BTreeSet<KeyId> = BTreeSet::new();
-        for kind in [Kind::Deployment, Kind::Order, Kind::Version] {
-            loop {
-                let query = Query::all(kind).having(Field::Owner, id.as_str()).limit(200);
-                let page = context.journal.store.list(&query).await?;
-                if page.items.is_empty() {
-                    break;
-                }
-                found = true;
-                let mut changes = Changes::new();
-                for record in page.items {
-                    match kind {
-                        Kind::Order => keys.extend(Stored::<Order>::read(&record)?.value.key),
-                        Kind::Version => keys.extend(Stored::<Version>::read(&record)?.value.key),
-                        _ => {}
-                    }
-                    changes.delete(record.key, record.revision);
-                }
-                context.journal.commit(changes).await?;
-            }
-        }
-        let mut changes = Changes::new();
-        for id in keys {
-            let Some(key) = context.journal.load::<StoredKey>(id).await? else { continue };
-            // A key that the host brought may serve another certificate as well.
-            let users = Query::all(Kind::Version).having(Field::KeyHash, key.value.hash.to_string()).limit(1);
-            if context.journal.store.list(&users).await?.items.is_empty() {
-                changes.delete(crate::store::Key::new(Kind::Key, id), key.revision);
-            }
-        }
-        context.journal.commit(changes).await?;
-        Ok(found)
-    }
-
     // ---- helpers ----
 
     pub(super) fn context(&self) -> &Context {
         &self.engine.context
     }
 
-    fn event(&self, kind: EventKind) -> Occurrence {
+    pub(super) fn event(&self, kind: EventKind) -> Occurrence {
         Occurrence::new(self.context().now(), self.actor.clone(), kind)
     }
 
-    async fn load(&self, id: &CertificateId) -> Result<Stored<Certificate>> {
+    pub(super) async fn load(&self, id: &CertificateId) -> Result<Stored<Certificate>> {
         self.context().journal.load(id).await?.ok_or_else(|| unknown("certificate", id))
     }
 
@@ -515,12 +395,12 @@ impl Principal {
     }
 }
 
-/// Whether a change of the wish calls for another version.
-fn needs_new_version(old: &CertificateSpec, new: &CertificateSpec) -> bool {
+/// Whether a change of the wish calls for another version. What it leaves open goes by `policy`.
+fn needs_new_version(old: &CertificateSpec, new: &CertificateSpec, policy: &AccountPolicy) -> bool {
     let names = |spec: &CertificateSpec| spec.identifiers.iter().cloned().collect::<BTreeSet<_>>();
     names(old) != names(new)
         || old.ca != new.ca
-        || old.key.algorithm != new.key.algorithm
+        || policy.key_algorithm(old) != policy.key_algorithm(new)
         || old.key.source != new.key.source
         || old.product != new.product
         || old.organization != new.organization
@@ -533,6 +413,6 @@ pub(super) fn unknown(kind: &'static str, id: &dyn std::fmt::Display) -> Error {
     Error::input(Operation::Command, InputError::Unknown { kind, id: id.to_string() })
 }
 
-fn not_now(why: &'static str) -> Error {
+pub(super) fn not_now(why: &'static str) -> Error {
     Error::new(ProviderName::ENGINE, Operation::Command, ErrorKind::NotNow(why.into()))
 }

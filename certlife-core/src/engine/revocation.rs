@@ -1,13 +1,85 @@
 //! Revocations: stored when they are asked for, then carried out until the CA confirms or refuses.
 
-use super::{Context, accounts, backoff::Backoff, certificate::event};
+use super::{
+    Context, Principal, accounts,
+    backoff::Backoff,
+    certificate::{self, event},
+    principal::unknown,
+};
 use crate::{
     ca::{Revocation, Signer},
-    error::{Error, Failure, Operation, Result, Retry},
-    journal::Stored,
-    model::{Certificate, CertificateState, EventKind, Occurrence, PendingRevocation, Version},
+    error::{Error, ErrorKind, Failure, Operation, Result, Retry},
+    id::VersionId,
+    journal::{Changes, Stored, lost_race},
+    model::{
+        Certificate, CertificateState, EventKind, Occurrence, PendingRevocation, RenewalSchedule,
+        RenewalTrigger, Version,
+    },
+    text::VendorText,
     time::Timestamp,
+    x509::RevocationReason,
 };
+
+impl Principal {
+    /// Revokes a version. With `replace` a new one is ordered at once; without, a certificate whose current
+    /// version this is stops being renewed. A version that is revoked already is success.
+    ///
+    /// The engine carries it out and keeps trying for as long as the CA does not answer; what became of it is in
+    /// the certificate's [`revocations`](Certificate::revocations), in [`Version::revoked`] and in the feed. Asked
+    /// again, it tries again at once.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::Unknown`]; [`ErrorKind::Unsupported`] if the CA does not revoke.
+    pub async fn revoke(
+        &self,
+        version: VersionId,
+        reason: RevocationReason,
+        comment: Option<&str>,
+        replace: bool,
+    ) -> Result<()> {
+        let context = self.context();
+        loop {
+            let stored = context.journal.load::<Version>(version).await?;
+            let stored = stored.ok_or_else(|| unknown("version", &version))?.value;
+            let ca =
+                context.accounts.ca(&stored.ca).map_err(|input| Error::input(Operation::Revoke, input))?;
+            if !ca.provider.capabilities().revocation {
+                let kind = ErrorKind::Unsupported("revocation at this CA".into());
+                return Err(Error::new(ca.provider.provider(), Operation::Revoke, kind));
+            }
+            let now = context.now();
+            let mut certificate = self.load(&stored.certificate).await?;
+            let mut changes = Changes::new();
+            if stored.revoked.is_none() {
+                certificate.value.revocations.retain(|pending| pending.version != version);
+                certificate.value.revocations.push(PendingRevocation {
+                    version,
+                    reason,
+                    comment: comment.map(VendorText::new),
+                    replace,
+                    actor: self.actor.clone(),
+                    attempts: 0,
+                    failure: None,
+                    next_attempt: Some(now),
+                });
+                let asked = self.event(EventKind::RevocationAsked { version, reason });
+                changes.event(&asked.on(&stored.certificate));
+            }
+            if replace && certificate.value.current == Some(version) {
+                certificate.value.not_before = None;
+                certificate.value.schedule = Some(RenewalSchedule::new(now, RenewalTrigger::Revoked));
+            }
+            let policy = context.policy(&certificate.value.spec.ca).await?;
+            let due = certificate::settle(&mut certificate.value, &policy, now);
+            changes.replace(&certificate, due);
+            match context.journal.commit(changes).await {
+                Err(error) if lost_race(&error) => {}
+                other => return other,
+            }
+        }
+    }
+}
 
 /// What came of the revocations that were due. The caller stores it together with the certificate.
 #[derive(Default)]

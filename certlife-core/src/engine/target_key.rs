@@ -25,7 +25,8 @@ impl Run<'_> {
         let KeySource::OnTarget(target) = &spec.key.source else {
             return Ok(self.order.value.target_key.take().is_some());
         };
-        let fits = |made: &TargetKey| made.target == *target && made.algorithm == spec.key.algorithm;
+        let algorithm = self.context.policy(&self.order.value.ca).await?.key_algorithm(&spec);
+        let fits = |made: &TargetKey| made.target == *target && made.algorithm == algorithm;
         if self.order.value.target_key.as_ref().is_some_and(fits) {
             return Ok(false);
         }
@@ -36,7 +37,7 @@ impl Run<'_> {
         self.order.value.target_key = Some(kept.unwrap_or_else(|| TargetKey {
             target: target.clone(),
             key: KeyId::new(self.context.now(), self.context.entropy.bytes()),
-            algorithm: spec.key.algorithm,
+            algorithm,
         }));
         Ok(true)
     }

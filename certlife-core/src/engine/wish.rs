@@ -6,7 +6,8 @@ use crate::{
     error::{Error, Operation, Result},
     id::AccountName,
     input::InputError,
-    model::{CertificateSpec, KeySource},
+    key::KeyAlgorithm,
+    model::{CertificateSpec, KeySource, RenewBefore},
     name::Identifier,
 };
 
@@ -19,11 +20,14 @@ pub(super) async fn check(
     let fail = |input| Error::input(Operation::Ensure, input);
     let ca = context.accounts.ca(&spec.ca).map_err(fail)?;
     let capabilities = ca.provider.capabilities();
+    let policy = context.policy(&spec.ca).await?;
+    let algorithm = policy.key_algorithm(spec);
     check_identifiers(spec, &capabilities).map_err(fail)?;
+    spec.renewal.before.map_or(Ok(()), RenewBefore::check).map_err(fail)?;
     let made_for_us = matches!(spec.key.source, KeySource::Generated | KeySource::OnTarget(_));
-    if made_for_us && !capabilities.key_algorithms.contains(&spec.key.algorithm) {
+    if made_for_us && !capabilities.key_algorithms.contains(&algorithm) {
         let rule = format!("this CA certifies {:?}", capabilities.key_algorithms);
-        let (field, value) = ("key algorithm".into(), spec.key.algorithm.to_string().into());
+        let (field, value) = ("key algorithm".into(), algorithm.to_string().into());
         return Err(fail(InputError::Value { field, value, rule: rule.into() }));
     }
     for target in &spec.deploy {
@@ -34,12 +38,11 @@ pub(super) async fn check(
         }
     }
     if let KeySource::OnTarget(target) = &spec.key.source {
-        check_target_key(context, spec, target).map_err(fail)?;
+        check_target_key(context, spec, target, algorithm).map_err(fail)?;
     }
     let mappings = context.mappings().await?;
-    let challenges =
-        routes::check(context, spec, &mappings, ca.options.default_route.as_ref(), &capabilities)
-            .map_err(fail)?;
+    let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
+    let challenges = routes::check(context, spec, &mappings, default, &capabilities).map_err(fail)?;
     let names = spec.identifiers.iter().cloned().collect();
     let key_algorithm = match &spec.key.source {
         KeySource::Elsewhere(csr) => {
@@ -47,7 +50,7 @@ pub(super) async fn check(
             csr.key_algorithm()
         }
         KeySource::Brought(id) => Some(context.open_key(*id).await?.algorithm()),
-        KeySource::Generated | KeySource::OnTarget(_) => Some(spec.key.algorithm),
+        KeySource::Generated | KeySource::OnTarget(_) => Some(algorithm),
     };
     if purpose != PurposeKind::New {
         return Ok(());
@@ -59,7 +62,7 @@ pub(super) async fn check(
         validity: spec.validity,
         product: spec.product.clone(),
         organization: spec.organization.clone(),
-        contacts: spec.contacts.clone(),
+        contacts: policy.contacts(spec),
         challenges,
         options: spec.options.clone(),
     };
@@ -71,16 +74,17 @@ fn check_target_key(
     context: &Context,
     spec: &CertificateSpec,
     holder: &AccountName,
+    algorithm: KeyAlgorithm,
 ) -> Result<(), InputError> {
     let target = context.accounts.target(holder)?;
     let kinds = target.provider.capabilities().keys;
-    if !kinds.contains(&spec.key.algorithm) {
+    if !kinds.contains(&algorithm) {
         let rule = if kinds.is_empty() {
             format!("{holder} makes no keys; have it made here, or name a target that can")
         } else {
             format!("{holder} makes {kinds:?}")
         };
-        let (field, value) = ("key algorithm".into(), spec.key.algorithm.to_string().into());
+        let (field, value) = ("key algorithm".into(), algorithm.to_string().into());
         return Err(InputError::Value { field, value, rule: rule.into() });
     }
     if let Some(other) = spec.deploy.iter().find(|target| *target != holder) {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    account_policy::AccountPolicy,
     certificate::RenewalTrigger,
     order::{OrderState, Request, RouteReason},
     policy::Route,
@@ -297,6 +298,13 @@ pub enum EventKind {
         imported: usize,
         /// Whether it was the last page.
         last: bool,
+    },
+    /// The policy of a CA account was changed.
+    AccountPolicyChanged {
+        /// The account.
+        account: AccountName,
+        /// What holds from now on.
+        policy: Box<AccountPolicy>,
     },
     /// An account was disabled or enabled.
     AccountSwitched {

@@ -18,6 +18,7 @@ use crate::{
 };
 
 use super::{
+    account_policy::DecidedBy,
     certificate::RenewalTrigger,
     policy::{Route, TargetKey},
 };
@@ -37,6 +38,9 @@ pub struct Order {
     /// By which rule it was due, for one that follows or replaces a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<RenewalTrigger>,
+    /// Whose word had it renewed, for one that was ordered by a rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<DecidedBy>,
     /// The version that it follows or replaces.
     #[serde(default)]
     pub predecessor: Option<VersionId>,
@@ -59,6 +63,9 @@ pub struct Order {
     /// What is, or was, asked of the CA. Stored before it is asked.
     #[serde(default)]
     pub intent: Option<OrderIntent>,
+    /// When the CA was last asked to place it. Stored before it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
     /// How the CA finds it again.
     #[serde(default)]
     pub handle: Option<OrderHandle>,
@@ -154,7 +161,7 @@ impl Order {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OrderState {
-    /// Wanted; key and signing request are not made yet.
+    /// Wanted; the CA was not asked yet, or could not be reached.
     Drafted,
     /// Key and intent are stored; the CA is being asked, or was and the answer is not known.
     Placing,

@@ -9,6 +9,7 @@ use crate::{
     challenge::ChallengeKind,
     csr::Csr,
     id::{AccountName, KeyId},
+    input::InputError,
     key::KeyAlgorithm,
     name::{Fqdn, Identifier},
 };
@@ -18,8 +19,10 @@ use crate::{
 #[serde(default)]
 #[expect(clippy::exhaustive_structs, reason = "hosts build it with struct update syntax")]
 pub struct KeyPolicy {
-    /// The algorithm of keys that are made here. Defaults to ECDSA P-256.
-    pub algorithm: KeyAlgorithm,
+    /// The algorithm of keys that are made here. Defaults to what the CA account's
+    /// [policy](super::AccountPolicy::key_algorithm) says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<KeyAlgorithm>,
     /// Where the key comes from. Defaults to made here.
     pub source: KeySource,
     /// What a renewal does with the key. Defaults to rotating it.
@@ -136,10 +139,14 @@ pub struct DomainMapping {
 #[serde(default)]
 #[expect(clippy::exhaustive_structs, reason = "hosts build it with struct update syntax")]
 pub struct RenewalPolicy {
-    /// Whether the engine renews by itself. Defaults to yes.
-    pub automatic: bool,
-    /// When, where the CA does not say (RFC 9773). Defaults to a third of the validity period before expiry.
-    pub before: RenewBefore,
+    /// Whether the engine renews by itself. Defaults to what the CA account's [policy](super::AccountPolicy::automatic)
+    /// says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<bool>,
+    /// When, where the CA does not say (RFC 9773). Defaults to what the CA account's
+    /// [policy](super::AccountPolicy::before) says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<RenewBefore>,
     /// Whether the CA's own window (RFC 9773) takes precedence. Defaults to yes.
     pub follow_ca: bool,
     /// Days before expiry at which people are told, as long as no newer version is in sight. Defaults to
@@ -149,12 +156,7 @@ pub struct RenewalPolicy {
 
 impl Default for RenewalPolicy {
     fn default() -> Self {
-        Self {
-            automatic: true,
-            before: RenewBefore::default(),
-            follow_ca: true,
-            notice_days: vec![30, 14, 7, 3, 1],
-        }
+        Self { automatic: None, before: None, follow_ca: true, notice_days: vec![30, 14, 7, 3, 1] }
     }
 }
 
@@ -176,6 +178,18 @@ impl Default for RenewBefore {
 }
 
 impl RenewBefore {
+    /// Checks that a renewal falls into the validity period.
+    pub(crate) fn check(self) -> Result<(), InputError> {
+        let (value, rule) = match self {
+            Self::Percent(1..=90) | Self::Days(1..) => return Ok(()),
+            Self::Percent(percent) => {
+                (format!("{percent} percent"), "use 1 to 90 percent of the validity period")
+            }
+            Self::Days(days) => (format!("{days} days"), "use at least one day"),
+        };
+        Err(InputError::Value { field: "before".into(), value: value.as_str().into(), rule: rule.into() })
+    }
+
     /// How long before expiry, for a validity period of that length.
     pub fn lead(self, validity: Duration) -> Duration {
         match self {

@@ -5,8 +5,8 @@
 use std::fmt;
 
 use super::{
-    CertificateStatus, DeploymentState, Event, EventKind, Occurrence, OrderState, RenewalTrigger, Request,
-    Route, RouteReason,
+    CertificateStatus, DecidedBy, DeploymentState, Event, EventKind, Occurrence, OrderState, RenewalTrigger,
+    Request, Route, RouteReason,
 };
 use crate::{
     ca::{PurposeKind, Stage},
@@ -104,6 +104,7 @@ impl fmt::Display for EventKind {
                 let state = if *last { "looked through" } else { "being looked through" };
                 write!(f, "orders at {account} {state}: {listed} listed, {imported} taken over")
             }
+            Self::AccountPolicyChanged { account, .. } => write!(f, "policy of account {account} changed"),
             Self::AccountSwitched { account, enabled } => {
                 write!(f, "account {account} {}", if *enabled { "enabled" } else { "disabled" })
             }
@@ -179,6 +180,11 @@ words! {
         SpecChanged => "what is wanted has changed",
         Requested => "it was asked for",
         Revoked => "the current version is revoked",
+    }
+    DecidedBy {
+        Certificate => "its own settings",
+        Account => "the settings of its CA account",
+        Default => "the built-in rule",
     }
     CertificateStatus {
         Pending => "pending",

@@ -62,7 +62,7 @@ async fn the_window_of_the_ca_is_followed_and_a_hurried_one_at_once() {
 async fn changed_names_bring_a_new_version_at_once_and_days_before_expiry_are_kept() {
     let world = World::new();
     let engine = world.engine().await;
-    let renewal = RenewalPolicy { before: RenewBefore::Days(10), ..RenewalPolicy::default() };
+    let renewal = RenewalPolicy { before: Some(RenewBefore::Days(10)), ..RenewalPolicy::default() };
     let wish = spec("www", &["example.com"]).renewal(renewal);
     engine.ensure(wish.clone()).await.unwrap();
     world.work(&engine, DAY).await;

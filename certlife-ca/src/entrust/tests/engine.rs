@@ -140,3 +140,23 @@ async fn an_outage_while_ordering_costs_time_and_no_second_order() {
         assert_eq!((order.state, host.paid()), (OrderState::Issued, 1), "{mishap:?}: {order:#?}");
     }
 }
+
+#[tokio::test]
+async fn a_renewal_that_the_list_hides_at_first_is_paid_once() {
+    for mishap in [Mishap::Lose, Mishap::Fail] {
+        let host = Host::new().await;
+        let engine = host.engine().await;
+        engine.ensure(spec(&OrderOptions::new())).await.unwrap();
+        host.work(&engine, DAY).await;
+        {
+            let mut world = host.scene.fake.world();
+            (world.hides_unfinished, world.polls_to_issue) = (true, 9);
+            world.generates_in = Some(Duration::from_mins(8));
+        }
+        host.scene.fake.befall(Step::Order, mishap.clone());
+        engine.renew(&www()).await.unwrap();
+        host.work(&engine, DAY).await;
+        let order = newest_order(&engine).await;
+        assert_eq!((order.state, host.paid()), (OrderState::Issued, 2), "{mishap:?}: {order:#?}");
+    }
+}

@@ -90,10 +90,7 @@ async fn throttling_is_waited_for_if_it_is_short() {
 async fn a_refused_login_is_told_precisely_and_without_the_key() {
     let scene = Scene::new().await;
     let key = "mistaken-api-key-0123456789";
-    let ca = Entrust::builder("somebody", key, scene.vault.clone())
-        .base_url(scene.fake.base_url())
-        .build()
-        .unwrap();
+    let ca = Entrust::builder("somebody", key).base_url(scene.fake.base_url()).build().unwrap();
     let error = ca.probe().await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Unauthorized);
     let printed = format!("{error:?} {} {ca:?}", error.chain());

@@ -52,7 +52,7 @@ impl Scene {
         let mut http = certlife_core::http::Settings::default();
         http.roots = Some(self.fake.world().issuer.root_pem());
         http.only_roots = true;
-        Entrust::builder(USER, KEY, self.vault.clone())
+        Entrust::builder(USER, KEY)
             .base_url(self.fake.base_url())
             .http(http)
             .clock(Arc::new(self.clock.clone()))

@@ -233,7 +233,7 @@ async fn requests_are_checked_by_rules_and_by_the_catalog() {
         assert!(words.iter().all(|word| error.contains(word)), "{words:?}: {error}");
     }
     // Without a requester in order, contacts and settings nobody can be told.
-    let nobody = Entrust::builder("user", "key-123456", scene.vault.clone()).build().unwrap();
+    let nobody = Entrust::builder("user", "key-123456").build().unwrap();
     let error = refused(nobody.check(&request(&["a.northwind.example"]), None), "no requester");
     assert!(error.contains("options.requester_name"), "{error}");
     // What is not known of the account cannot be held against an order.

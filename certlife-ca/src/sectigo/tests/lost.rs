@@ -53,17 +53,16 @@ async fn a_throttled_order_is_sent_again_and_paid_once() {
 }
 
 #[tokio::test]
-async fn nothing_is_said_only_after_a_second_look() {
+async fn nothing_is_said_after_two_listings_and_without_waiting() {
     let fx = Fixture::start().await;
     let (clock, intent) = (&fx.clock, fx.intent(&["www.suite.example"]));
     let before = clock.now();
     assert_eq!(fx.sectigo().find(&intent).await.unwrap(), Found::Nothing);
-    assert_eq!(clock.now().since(before), Duration::from_mins(1));
-    let twice = ["GET /api/ssl/v1"; 4].map(str::to_owned);
-    assert_eq!(fx.requests(), twice, "by common name and by organization, twice");
+    assert_eq!(clock.now(), before, "waiting is the engine's");
+    assert_eq!(fx.requests(), ["GET /api/ssl/v1"; 2], "by common name and by organization");
+    assert_eq!(fx.sectigo().capabilities().settles_in, Duration::from_mins(1));
     let hasty = fx.builder().settle_seconds(0).build().unwrap();
-    assert_eq!(hasty.find(&intent).await.unwrap(), Found::Nothing);
-    assert_eq!(fx.requests().len(), 2);
+    assert_eq!(hasty.capabilities().settles_in, Duration::ZERO);
 }
 
 #[tokio::test]
@@ -97,21 +96,21 @@ async fn an_order_is_found_among_hundreds_on_the_last_page() {
 async fn a_listing_that_may_lack_records_tells_nothing() {
     let fx = Fixture::start().await;
     let intent = fx.intent(&["www.suite.example"]);
-    let hasty = fx.builder().settle_seconds(0).build().unwrap();
+    let sectigo = fx.sectigo();
     // Filled without a total, a page may be followed by another one that was shifted.
     let lines: Vec<_> = (1..=200).map(|id| json!({ "sslId": id, "commonName": "x.suite.example" })).collect();
     for _ in 0..2 {
         fx.fake.befall(Step::List, Mishap::error(200, json!(lines)));
         fx.fake.befall(Step::List, Mishap::error(200, json!([])));
     }
-    assert_eq!(hasty.find(&intent).await.unwrap(), Found::CannotTell);
+    assert_eq!(sectigo.find(&intent).await.unwrap(), Found::CannotTell);
     // What will not be answered later either must not end the order.
     fx.fake.befall(Step::List, Mishap::refuse(-3, "You may not list"));
-    assert_eq!(hasty.find(&intent).await.unwrap(), Found::CannotTell);
+    assert_eq!(sectigo.find(&intent).await.unwrap(), Found::CannotTell);
     for _ in 0..4 {
         fx.fake.befall(Step::List, Mishap::lose());
     }
-    assert_eq!(hasty.find(&intent).await.unwrap_err().retry(), Retry::Backoff);
+    assert_eq!(sectigo.find(&intent).await.unwrap_err().retry(), Retry::Backoff);
 }
 
 #[tokio::test]

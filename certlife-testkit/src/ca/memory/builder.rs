@@ -55,6 +55,7 @@ impl MemoryCaBuilder {
             max_identifiers: 100,
             key_algorithms: KeyAlgorithm::ALL.iter().copied().collect(),
             placement: Placement::Free,
+            settles_in: Duration::ZERO,
             decisions: [Decision::Cancel].into(),
             approvers: false,
             revalidation: false,
@@ -179,6 +180,13 @@ impl MemoryCaBuilder {
     /// Whether it can tell if an order exists. Defaults to yes.
     pub fn findable(mut self, findable: bool) -> Self {
         self.plan.findable = findable;
+        self
+    }
+
+    /// Shows an order only after this time to whoever looks for it. Defaults to at once.
+    #[must_use]
+    pub fn settles_in(mut self, time: Duration) -> Self {
+        self.plan.capabilities.settles_in = time;
         self
     }
 

@@ -143,6 +143,7 @@ impl World {
 
     pub(super) fn find(&self, reference: &str, plan: &Plan, now: Timestamp) -> Found {
         let order = self.by_reference.get(reference).and_then(|numbers| self.orders.get(numbers.last()?));
+        let order = order.filter(|order| order.placed_at + plan.capabilities.settles_in <= now);
         order.map_or(Found::Nothing, |order| Found::Order(Box::new(order.snapshot(plan, now))))
     }
 
