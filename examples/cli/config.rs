@@ -485,13 +485,16 @@ impl Span {
     }
 }
 
-/// `"192.0.2.1:443"`, or `{ address = "192.0.2.1:443", server_name = "example.com" }`.
+/// `"192.0.2.1:443"`, or `{ address = "192.0.2.1:25", server_name = "example.com", starttls = "smtp" }`.
 #[derive(Debug, Deserialize)]
 #[serde(from = "ServedText")]
 struct Served(TlsEndpoint);
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "an address with port, or a table with `address` and `server_name`")]
+#[serde(
+    untagged,
+    expecting = "an address with port, or a table with `address`, `server_name` and `starttls`"
+)]
 enum ServedText {
     Address(std::net::SocketAddr),
     Endpoint(TlsEndpoint),
@@ -500,7 +503,7 @@ enum ServedText {
 impl From<ServedText> for Served {
     fn from(text: ServedText) -> Self {
         Self(match text {
-            ServedText::Address(address) => TlsEndpoint { address, server_name: None },
+            ServedText::Address(address) => TlsEndpoint { address, server_name: None, starttls: None },
             ServedText::Endpoint(endpoint) => endpoint,
         })
     }

@@ -21,6 +21,7 @@ use crate::{
     lookup::Visibility,
     model::Route,
     name::DnsName,
+    tls::StartTls,
 };
 
 /// How a CA account is used.
@@ -139,8 +140,20 @@ impl Default for TargetOptions {
 impl TargetOptions {
     /// Adds an address at which the target serves the certificate.
     #[must_use]
-    pub fn served_at(mut self, address: SocketAddr) -> Self {
-        self.endpoints.push(TlsEndpoint { address, server_name: None });
+    pub fn served_at(self, address: SocketAddr) -> Self {
+        self.endpoint(TlsEndpoint { address, server_name: None, starttls: None })
+    }
+
+    /// Adds an address at which the target serves the certificate once TLS is started by this protocol.
+    #[must_use]
+    pub fn served_after(self, protocol: StartTls, address: SocketAddr) -> Self {
+        self.endpoint(TlsEndpoint { address, server_name: None, starttls: Some(protocol) })
+    }
+
+    /// Adds an address at which the target serves the certificate, with all that can be said of it.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: TlsEndpoint) -> Self {
+        self.endpoints.push(endpoint);
         self
     }
 
@@ -199,6 +212,9 @@ impl<P: ?Sized + Send + Sync, O: Send + Sync> Account<P, O> {
 impl<P: ?Sized, O> fmt::Debug for Account<P, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Account").field("name", &self.name).finish_non_exhaustive()
+    /// The protocol that starts TLS there; none if TLS starts with the connection.
+    #[serde(default)]
+    pub starttls: Option<StartTls>,
     }
 }
 

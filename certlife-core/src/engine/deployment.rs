@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 
-use super::{Context, accounts::TargetAccount, backoff::Backoff};
+use super::{Context, TlsEndpoint, accounts::TargetAccount, backoff::Backoff};
 use crate::{
     deploy::Bundle,
     digest::Fingerprint,
@@ -409,27 +409,33 @@ pub(super) async fn evidence(
     }
     let looks = join_all(target.options.endpoints.iter().map(|endpoint| async move {
         let name = endpoint.server_name.clone().or_else(|| first_name(version));
-        (endpoint.address, served(endpoint.address, name.as_ref()).await)
+        (endpoint.address, served(endpoint, name.as_ref()).await)
     }))
     .await;
     let mut confirmed_at: Option<SocketAddr> = None;
     for (address, served) in looks {
-        let found = match served {
-            Ok(found) => Some(found),
-            // A server that refuses the name, as one in memory does after a restart, does not serve the certificate.
-            Err(error) if matches!(error.kind(), ErrorKind::Rejected(_)) => None,
+        let verb = format!("serves at {address}");
+        match served {
+            Ok(found) if found == wanted => {}
+            Ok(found) => return Err(not_confirmed(target, &verb, Some(found))),
+            // A server that refuses the name, as one in memory does after a restart, or to start TLS, as one without a
+            // usable key does, does not serve the certificate.
+            Err(error) if matches!(error.kind(), ErrorKind::Rejected(_)) => {
+                return Err(not_confirmed(target, &verb, None).because(error));
+            }
             Err(error) => return Err(error),
-        };
-        if found != Some(wanted) {
-            return Err(not_confirmed(target, &format!("serves at {address}"), found));
         }
         confirmed_at = Some(address);
     }
     Ok(Evidence::new(now, wanted, confirmed_at))
 }
 
-async fn served(address: SocketAddr, name: Option<&crate::DnsName>) -> Result<Fingerprint> {
-    Ok(tls::served_chain(address, name, HANDSHAKE).await?.fingerprint())
+async fn served(endpoint: &TlsEndpoint, name: Option<&crate::DnsName>) -> Result<Fingerprint> {
+    let chain = match endpoint.starttls {
+        Some(protocol) => tls::served_chain_after(protocol, endpoint.address, name, HANDSHAKE).await?,
+        None => tls::served_chain(endpoint.address, name, HANDSHAKE).await?,
+    };
+    Ok(chain.fingerprint())
 }
 
 /// A name that SNI can carry: the first DNS name, or a host that the first wildcard covers.
