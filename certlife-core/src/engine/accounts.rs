@@ -120,6 +120,8 @@ pub struct TargetOptions {
     pub endpoints: Vec<TlsEndpoint>,
     /// How often the target is compared with what it should have. Defaults to daily.
     pub drift_check: Duration,
+    /// What happens when it is found with something else. Defaults to repairing it.
+    pub on_drift: OnDrift,
     /// How long the target may take to serve a new version before the old one is put back. Defaults to a minute.
     pub patience: Duration,
     /// The most calls at once. Defaults to 4.
@@ -131,6 +133,7 @@ impl Default for TargetOptions {
         Self {
             endpoints: Vec::new(),
             drift_check: Duration::from_hours(24),
+            on_drift: OnDrift::Repair,
             patience: Duration::from_mins(1),
             concurrency: 4,
         }
@@ -164,6 +167,13 @@ impl TargetOptions {
         self
     }
 
+    /// Sets what happens when it is found with something else.
+    #[must_use]
+    pub fn on_drift(mut self, policy: OnDrift) -> Self {
+        self.on_drift = policy;
+        self
+    }
+
     /// Sets how long the target may take to serve a new version.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
@@ -179,6 +189,20 @@ impl TargetOptions {
     }
 }
 
+/// What happens when a target is found with something else than it had confirmed. Either way it is an event, and
+/// [`explain`](crate::Engine::explain) shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "it is put right or it is not")]
+pub enum OnDrift {
+    /// The engine installs the version again.
+    #[default]
+    Repair,
+    /// People are told, and it stays until it is gone or somebody asks for a
+    /// [`redeploy`](crate::Engine::redeploy). A newer version is installed all the same.
+    Tell,
+}
+
 /// An address that serves a certificate over TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "hosts build it")]
@@ -188,6 +212,9 @@ pub struct TlsEndpoint {
     /// The name for SNI; none means the certificate's first DNS name.
     #[serde(default)]
     pub server_name: Option<DnsName>,
+    /// The protocol that starts TLS there; none if TLS starts with the connection.
+    #[serde(default)]
+    pub starttls: Option<StartTls>,
 }
 
 /// A provider under a name, with a bound on calls at once.
@@ -212,9 +239,6 @@ impl<P: ?Sized + Send + Sync, O: Send + Sync> Account<P, O> {
 impl<P: ?Sized, O> fmt::Debug for Account<P, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Account").field("name", &self.name).finish_non_exhaustive()
-    /// The protocol that starts TLS there; none if TLS starts with the connection.
-    #[serde(default)]
-    pub starttls: Option<StartTls>,
     }
 }
 

@@ -176,6 +176,15 @@ impl Engine {
         self.host().check_target(certificate, target).await
     }
 
+    /// [`Principal::redeploy`] in the host's own name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn redeploy(&self, certificate: &CertificateId, target: &AccountName) -> Result<()> {
+        self.host().redeploy(certificate, target).await
+    }
+
     /// [`Principal::delete`] in the host's own name.
     ///
     /// # Errors

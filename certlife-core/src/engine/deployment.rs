@@ -4,11 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 
-use super::{Context, TlsEndpoint, accounts::TargetAccount, backoff::Backoff};
+use super::{Context, OnDrift, TlsEndpoint, accounts::TargetAccount, backoff::Backoff};
 use crate::{
     deploy::Bundle,
     digest::Fingerprint,
-    error::{Error, ErrorKind, Failure, Operation, ProviderName, Result},
+    error::{Error, ErrorKind, Operation, ProviderName, Result, Retry},
     journal::{Changes, Stored, lost_race},
     model::{Actor, Deployment, DeploymentState, EventKind, Evidence, Occurrence, Version},
     name::Identifier,
@@ -18,7 +18,7 @@ use crate::{
     tls,
 };
 
-/// How long a handshake with a target may take.
+/// How long a handshake with a target may take, connection and all that comes before TLS included.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Takes a deployment as far as it goes now.
@@ -87,7 +87,12 @@ impl Run<'_> {
         if deployment.desired.is_none() && deployment.state != DeploymentState::Removed {
             return self.remove().await;
         }
-        match deployment.state {
+        if deployment.redeploy && deployment.state.is_at_rest() {
+            let deployment = &mut self.deployment.value;
+            (deployment.redeploy, deployment.attempts) = (false, 0);
+            deployment.state = DeploymentState::Wanted;
+        }
+        match self.deployment.value.state {
             DeploymentState::Wanted | DeploymentState::Failing => self.intend().await,
             DeploymentState::Installing => self.install().await,
             DeploymentState::Verifying => self.verify().await,
@@ -225,21 +230,42 @@ impl Run<'_> {
                 deployment.evidence = Some(evidence);
                 deployment.failure = None;
                 deployment.attempts = 0;
+                if std::mem::take(&mut deployment.drifted) {
+                    self.event(EventKind::DriftGone { target: target.name.clone() });
+                }
                 Ok(self.next_look())
             }
             // A target that cannot be asked may serve the right thing; one that shows something else does not.
             Err(error) if !matches!(error.kind(), ErrorKind::NotConfirmed(_)) => {
                 self.failed(error, DeploymentState::Live).await
             }
-            Err(error) => {
-                let failure = self.context.failure(&error, &target.name);
-                self.deployment.value.drifted = true;
-                self.deployment.value.failure = Some(failure.clone());
-                self.deployment.value.state = DeploymentState::Wanted;
-                self.event(EventKind::DriftFound { target: target.name.clone(), failure });
-                Ok(Next::Now)
-            }
+            Err(error) => self.drifted(&target, error).await,
         }
+    }
+
+    /// Tells of a target that was found with something else, and does with it what the policy says.
+    async fn drifted(&mut self, target: &TargetAccount, error: Error) -> Result<Next> {
+        let repair = target.options.on_drift == OnDrift::Repair;
+        // Left as it is, it is found again and again until somebody acts.
+        let error = if repair { error } else { error.retry_as(Retry::Never) };
+        let failure = self.context.failure(&error, &target.name);
+        let deployment = &mut self.deployment.value;
+        let known = std::mem::replace(&mut deployment.drifted, true);
+        deployment.failure = Some(failure.clone());
+        deployment.attempts = 0;
+        let confirmed_at = deployment.evidence.as_ref().map(|evidence| evidence.at);
+        let target_name = target.name.clone();
+        if !known {
+            self.event(EventKind::DriftFound { target: target_name.clone(), failure: failure.clone() });
+        }
+        if repair {
+            self.deployment.value.state = DeploymentState::Wanted;
+            return Ok(Next::Now);
+        }
+        if !known {
+            self.tell(Matter::DriftFound { target: target_name, confirmed_at, failure }).await;
+        }
+        Ok(Next::At(self.context.now() + target.options.drift_check))
     }
 
     async fn remove(&mut self) -> Result<Next> {
@@ -295,13 +321,12 @@ impl Run<'_> {
         }
         // The second failure in a row is worth a person's time; so is every doubling after it.
         if attempts > 1 && attempts.is_power_of_two() {
-            self.tell(target, failure).await;
+            self.tell(Matter::DeploymentFailed { target, failure }).await;
         }
         Ok(Next::At(next))
     }
 
-    async fn tell(&self, target: crate::AccountName, failure: Failure) {
-        let matter = Matter::DeploymentFailed { target, failure };
+    async fn tell(&self, matter: Matter) {
         let certificate = self.deployment.value.certificate.clone();
         self.context.tell(&Notice::new(certificate, self.context.now(), matter)).await;
     }

@@ -114,6 +114,14 @@ pub struct DeploymentStatus {
     pub next_attempt: Option<Timestamp>,
 }
 
+impl DeploymentStatus {
+    /// Whether it has something else than it should and the policy leaves that to people
+    /// ([`OnDrift::Tell`](super::OnDrift::Tell)).
+    pub fn waits_for_person(&self) -> bool {
+        self.drifted && self.state == DeploymentState::Live && self.actual == self.desired
+    }
+}
+
 impl Engine {
     /// Explains a certificate.
     ///
@@ -233,6 +241,9 @@ fn who_acts(explanation: &Explanation) -> Party {
         }
         return Party::Engine;
     }
+    if explanation.deployments.iter().any(DeploymentStatus::waits_for_person) {
+        return Party::Operator;
+    }
     let revocations = explanation.revocations.iter().filter_map(|pending| pending.failure.as_ref());
     let deployments = explanation.deployments.iter().filter_map(|deployment| deployment.failure.as_ref());
     let failures = explanation.failure.iter().chain(revocations).chain(deployments);
@@ -262,27 +273,38 @@ fn sentences(explanation: &Explanation, certificate: &Certificate, now: Timestam
             None => format!("Version {version} was to be revoked, and the CA refused{why}."),
         });
     }
-    for deployment in &explanation.deployments {
-        let target = &deployment.target;
-        sentences.push(match (&deployment.failure, &deployment.evidence) {
-            (Some(failure), _) => {
-                format!("Target {target} is {}: {}.", deployment.state.as_str(), failure.message)
-            }
-            (None, Some(evidence)) => {
-                let how = match evidence.served_at {
-                    Some(address) => format!("by the handshake at {address}"),
-                    None => "by what it holds".to_owned(),
-                };
-                format!(
-                    "Target {target} is {}, confirmed at {} {how}.",
-                    deployment.state.as_str(),
-                    evidence.at
-                )
-            }
-            (None, None) => format!("Target {target} is {}.", deployment.state.as_str()),
-        });
-    }
+    sentences.extend(explanation.deployments.iter().map(describe_deployment));
     sentences
+}
+
+fn describe_deployment(deployment: &DeploymentStatus) -> String {
+    let (target, state) = (&deployment.target, deployment.state);
+    let again = |doing: &str| {
+        deployment.next_attempt.map(|next| format!(" The engine {doing} at {next}.")).unwrap_or_default()
+    };
+    match (&deployment.failure, &deployment.evidence) {
+        (Some(failure), _) if deployment.waits_for_person() => format!(
+            "Target {target} has changed: {}. It stays so until somebody redeploys it or puts it right.{}",
+            failure.message,
+            again("looks again")
+        ),
+        (Some(failure), _) if deployment.drifted => format!(
+            "Target {target} has changed and is put right; it is {state}: {}.{}",
+            failure.message,
+            again("goes on with it")
+        ),
+        (Some(failure), _) => {
+            format!("Target {target} is {state}: {}.{}", failure.message, again("tries again"))
+        }
+        (None, Some(evidence)) => {
+            let how = match evidence.served_at {
+                Some(address) => format!("by the handshake at {address}"),
+                None => "by what it holds".to_owned(),
+            };
+            format!("Target {target} is {state}, confirmed at {} {how}.{}", evidence.at, again("looks again"))
+        }
+        (None, None) => format!("Target {target} is {state}."),
+    }
 }
 
 fn headline(explanation: &Explanation, now: Timestamp) -> String {

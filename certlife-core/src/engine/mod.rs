@@ -27,7 +27,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 pub(crate) use self::context::Context;
 pub use self::{
-    accounts::{CaOptions, DnsOptions, TargetOptions, TlsEndpoint},
+    accounts::{CaOptions, DnsOptions, OnDrift, TargetOptions, TlsEndpoint},
     audit::RenewalReport,
     builder::EngineBuilder,
     explain::{DeploymentStatus, Explanation, OrderStatus, ValidationStatus},

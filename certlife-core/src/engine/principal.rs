@@ -423,6 +423,34 @@ impl Principal {
         }
     }
 
+    /// Installs the version that a target should have once more, whatever it has: after drift that is only told, or now
+    /// instead of when the back-off allows.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::Unknown`] if the certificate is not deployed there; [`ErrorKind::NotNow`] if it is being taken away.
+    pub async fn redeploy(&self, id: &CertificateId, target: &AccountName) -> Result<()> {
+        let context = self.context();
+        loop {
+            let key = Deployment::key(id, target).id;
+            let mut stored =
+                context.journal.load::<Deployment>(&key).await?.ok_or_else(|| unknown("deployment", &key))?;
+            if stored.value.desired.is_none() {
+                return Err(not_now("the certificate is to be gone from this target"));
+            }
+            if std::mem::replace(&mut stored.value.redeploy, true) {
+                return Ok(());
+            }
+            let asked = self.event(EventKind::RedeployAsked { target: target.clone() });
+            let mut changes = Changes::new();
+            changes.replace(&stored, Some(context.now())).event(&asked.on(id));
+            match context.journal.commit(changes).await {
+                Err(error) if lost_race(&error) => {}
+                other => return other,
+            }
+        }
+    }
+
     /// Removes a certificate here, with its versions, keys, orders and deployments. At the CA nothing is revoked
     /// or cancelled, on the targets nothing changes, and the events stay. It can be ordered or imported again.
     ///

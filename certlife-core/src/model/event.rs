@@ -277,6 +277,16 @@ pub enum EventKind {
         /// What was found.
         failure: Failure,
     },
+    /// A target that was found with something else has again what it had confirmed, and nobody asked for it here.
+    DriftGone {
+        /// The target.
+        target: AccountName,
+    },
+    /// A person asked for the version to be installed on a target again.
+    RedeployAsked {
+        /// The target.
+        target: AccountName,
+    },
     /// The certificate is gone from the target.
     Uninstalled {
         /// The target.

@@ -98,6 +98,8 @@ impl fmt::Display for EventKind {
             }
             Self::RolledBack { target, version: None } => write!(f, "{target} was rolled back"),
             Self::DriftFound { target, failure } => write!(f, "{target} has changed: {}", failure.message),
+            Self::DriftGone { target } => write!(f, "{target} has again what it should have"),
+            Self::RedeployAsked { target } => write!(f, "asked to install on {target} again"),
             Self::Uninstalled { target } => write!(f, "removed from {target}"),
             Self::ExpiryNoticed { days } => write!(f, "expires within {days} days"),
             Self::ImportProgress { account, listed, imported, last } => {

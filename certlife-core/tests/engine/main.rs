@@ -4,6 +4,7 @@
 mod crashes;
 mod deploying;
 mod desk;
+mod drifting;
 mod journey;
 mod people;
 mod renewing;
