@@ -7,6 +7,7 @@ mod deployment;
 mod event;
 mod order;
 mod policy;
+mod rollout;
 mod version;
 mod words;
 
@@ -21,5 +22,6 @@ pub use self::{
     policy::{
         DomainMapping, KeyChange, KeyPolicy, KeySource, RenewBefore, RenewalPolicy, Route, ValidationPolicy,
     },
+    rollout::{HeldBy, Rollout, RolloutProgress, TargetReason},
     version::Version,
 };

@@ -30,13 +30,15 @@ use crate::{
 pub struct CaOptions {
     /// How identifiers are validated that neither the certificate nor a domain mapping speaks of.
     pub default_route: Option<Route>,
+    /// The targets of certificates that name none themselves and that no domain mapping gives any.
+    pub default_targets: BTreeSet<AccountName>,
     /// The most calls at once. Defaults to 16.
     pub concurrency: usize,
 }
 
 impl Default for CaOptions {
     fn default() -> Self {
-        Self { default_route: None, concurrency: 16 }
+        Self { default_route: None, default_targets: BTreeSet::new(), concurrency: 16 }
     }
 }
 
@@ -45,6 +47,13 @@ impl CaOptions {
     #[must_use]
     pub fn default_route(mut self, route: Route) -> Self {
         self.default_route = Some(route);
+        self
+    }
+
+    /// Adds a target of certificates that nothing else gives any.
+    #[must_use]
+    pub fn default_target(mut self, target: AccountName) -> Self {
+        self.default_targets.insert(target);
         self
     }
 

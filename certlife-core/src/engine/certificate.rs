@@ -1,5 +1,5 @@
-//! The step of a certificate: revoke what is to be revoked, ask the CA for its window, draft an order when one is due,
-//! tell people in time.
+//! The step of a certificate: revoke what is to be revoked, let its targets have the version in their order, ask the CA for
+//! its window, draft an order when one is due, tell people in time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use std::{
 use super::{
     Context,
     backoff::{Backoff, fraction},
-    renewal, revocation, wish,
+    renewal, revocation, targets, wish,
 };
 use crate::{
     ca::{IssuedRef, PurposeKind, RenewalWindow},
@@ -35,7 +35,7 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
     let mut certificate = Stored::<Certificate>::read(record)?;
     loop {
         let mut events = Vec::new();
-        let mut notice = None;
+        let mut notices = Vec::new();
         let mut changes = Changes::under(lease, AfterCommit::Release);
         let revoked = revocation::carry_out(context, &mut certificate.value).await?;
         for version in &revoked.versions {
@@ -43,7 +43,10 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
         }
         events.extend(revoked.events);
         if let Some(failure) = revoked.refused {
-            notice = Some(Matter::RevocationRefused { failure });
+            notices.push(Matter::RevocationRefused { failure });
+        }
+        if certificate.value.targets_due {
+            notices.extend(targets::settle(context, &mut changes, &mut certificate.value).await?);
         }
         refresh_window(context, &mut certificate.value, &mut events).await?;
         let now = context.now();
@@ -64,7 +67,7 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
                 Err(error) if is_wish(&error) => {
                     let failure = context.failure(&error, &certificate.value.spec.ca);
                     order_ended(&mut certificate.value, OrderState::Failed, Some(&failure), false, now);
-                    notice = Some(Matter::OrderNeedsPerson { failure: Some(failure) });
+                    notices.push(Matter::OrderNeedsPerson { failure: Some(failure) });
                 }
                 Err(error) => return Err(error),
             }
@@ -75,14 +78,14 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
             certificate.value.noticed_days = Some(days);
             events.push(event(&certificate.value, now, EventKind::ExpiryNoticed { days }));
             if let Some((_, not_after)) = certificate.value.validity {
-                notice = Some(Matter::Expiring { not_after, days });
+                notices.push(Matter::Expiring { not_after, days });
             }
         }
         let due = settle(&mut certificate.value, now);
         changes.replace(&certificate, due).events(&events);
         match context.journal.commit(changes).await {
             Ok(()) => {
-                if let Some(matter) = notice {
+                for matter in notices {
                     context.tell(&Notice::new(certificate.value.spec.id.clone(), now, matter)).await;
                 }
                 return Ok(());
@@ -208,6 +211,7 @@ pub(super) fn settle(certificate: &mut Certificate, now: Timestamp) -> Option<Ti
     certificate.schedule = renewal::schedule(certificate);
     let mut due: Vec<Timestamp> =
         certificate.revocations.iter().filter_map(|pending| pending.next_attempt).collect();
+    due.extend(certificate.targets_due.then_some(now));
     if certificate.state == CertificateState::Revoked {
         return due.into_iter().min();
     }

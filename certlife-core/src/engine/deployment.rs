@@ -10,7 +10,7 @@ use crate::{
     digest::Fingerprint,
     error::{Error, ErrorKind, Operation, ProviderName, Result, Retry},
     journal::{Changes, Stored, lost_race},
-    model::{Actor, Deployment, DeploymentState, EventKind, Evidence, Occurrence, Version},
+    model::{Actor, Certificate, Deployment, DeploymentState, EventKind, Evidence, Occurrence, Version},
     name::Identifier,
     notify::{Matter, Notice},
     store::{AfterCommit, Field, Kind, Lease, Query, Record},
@@ -24,7 +24,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Takes a deployment as far as it goes now.
 pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> Result<()> {
     let deployment = Stored::read(record)?;
-    Run { context, lease, deployment, events: Vec::new() }.finish().await
+    Run { context, lease, deployment, events: Vec::new(), news: false }.finish().await
 }
 
 /// Lets targets that forgot everything with the process have again what they should have.
@@ -51,6 +51,8 @@ struct Run<'a> {
     lease: &'a Lease,
     deployment: Stored<Deployment>,
     events: Vec<Occurrence>,
+    /// Whether it has become live or failed since it was last stored.
+    news: bool,
 }
 
 /// What comes after a step.
@@ -157,6 +159,7 @@ impl Run<'_> {
                 deployment.looks = 0;
                 deployment.failure = None;
                 deployment.drifted = false;
+                self.news = true;
                 let (target, version_id) = (target.name.clone(), version.id);
                 self.event(EventKind::DeploymentLive { target, version: version_id, fingerprint });
                 Ok(self.next_look())
@@ -231,6 +234,7 @@ impl Run<'_> {
                 deployment.failure = None;
                 deployment.attempts = 0;
                 if std::mem::take(&mut deployment.drifted) {
+                    self.news = true;
                     self.event(EventKind::DriftGone { target: target.name.clone() });
                 }
                 Ok(self.next_look())
@@ -251,6 +255,7 @@ impl Run<'_> {
         let failure = self.context.failure(&error, &target.name);
         let deployment = &mut self.deployment.value;
         let known = std::mem::replace(&mut deployment.drifted, true);
+        self.news = !known;
         deployment.failure = Some(failure.clone());
         deployment.attempts = 0;
         let confirmed_at = deployment.evidence.as_ref().map(|evidence| evidence.at);
@@ -308,6 +313,7 @@ impl Run<'_> {
         let deployment = &mut self.deployment.value;
         deployment.state = state;
         deployment.attempts += 1;
+        self.news = true;
         let failure = self.context.failure(&error, &deployment.target);
         deployment.failure = Some(failure.clone());
         let (attempts, target) = (deployment.attempts, deployment.target.clone());
@@ -382,15 +388,37 @@ impl Run<'_> {
         self.events.push(occurrence.on(&self.deployment.value.certificate));
     }
 
+    /// Sends the certificate to look, in the same commit, where targets of later waves may wait for this one.
+    async fn report(&mut self, changes: &mut Changes) -> Result<()> {
+        let deployment = &mut self.deployment.value;
+        if !self.news || !deployment.awaited {
+            return Ok(());
+        }
+        let certificate = self.context.journal.load::<Certificate>(&deployment.certificate).await?;
+        let waits = |certificate: &Certificate| {
+            certificate.rollout.as_ref().is_some_and(|rollout| Some(rollout.version) == deployment.desired)
+        };
+        match certificate.filter(|certificate| waits(&certificate.value)) {
+            Some(mut certificate) => {
+                certificate.value.targets_due = true;
+                changes.replace(&certificate, Some(self.context.now()));
+            }
+            None => deployment.awaited = false,
+        }
+        Ok(())
+    }
+
     /// Stores the deployment. Returns false if another version is wanted meanwhile, which then comes first.
     async fn save(&mut self, due: Option<Timestamp>, after: AfterCommit) -> Result<bool> {
         loop {
             let mut changes = Changes::under(self.lease, after);
+            self.report(&mut changes).await?;
             changes.replace(&self.deployment, due).events(&self.events);
             match self.context.journal.commit(changes).await {
                 Ok(()) => {
                     self.deployment.revision += 1;
                     self.events.clear();
+                    self.news = false;
                     return Ok(true);
                 }
                 Err(error) if lost_race(&error) => {

@@ -20,6 +20,7 @@ mod queries;
 mod renewal;
 mod revocation;
 mod routes;
+mod targets;
 mod wish;
 mod worker;
 

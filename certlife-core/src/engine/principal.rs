@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{
     Context, Engine,
     certificate::{self, Drafted},
-    routes, wish,
+    routes, targets, wish,
 };
 use crate::{
     ca::{Decision, PurposeKind},
@@ -19,6 +19,7 @@ use crate::{
         OrderState, PendingRevocation, RenewalSchedule, RenewalTrigger, Request, Route, Version,
     },
     name::Identifier,
+    notify::Notice,
     store::{Field, Kind, Query},
     text::VendorText,
     time::Timestamp,
@@ -70,9 +71,11 @@ impl Principal {
             let (order, drafted) = certificate::draft(context, &mut certificate, first).await?;
             let identifiers = spec.identifiers.clone();
             let wanted = self.event(EventKind::CertificateWanted { identifiers }).on(&spec.id);
-            let due = certificate::settle(&mut certificate, now);
             let mut changes = Changes::new();
-            changes.insert(&certificate, due).insert(&order, Some(now)).event(&wanted).event(&drafted);
+            changes.event(&wanted);
+            targets::settle(context, &mut changes, &mut certificate).await?;
+            let due = certificate::settle(&mut certificate, now);
+            changes.insert(&certificate, due).insert(&order, Some(now)).event(&drafted);
             match context.journal.commit(changes).await {
                 Ok(()) => return Ok(certificate),
                 // Somebody else asked for it in the same moment.
@@ -104,48 +107,23 @@ impl Principal {
                 stored.value.schedule = Some(RenewalSchedule::new(now, RenewalTrigger::SpecChanged));
             }
             stored.value.not_before = None;
-            let due = certificate::settle(&mut stored.value, now);
             let mut changes = Changes::new();
             let identifiers = spec.identifiers.clone();
             changes.event(&self.event(EventKind::CertificateChanged { identifiers }).on(&spec.id));
-            self.change_targets(&mut changes, &stored.value, &old.deploy, now).await?;
+            let told = targets::settle(context, &mut changes, &mut stored.value).await?;
+            let due = certificate::settle(&mut stored.value, now);
             changes.replace(&stored, due);
             match context.journal.commit(changes).await {
-                Ok(()) => return Ok(stored.value),
+                Ok(()) => {
+                    if let Some(matter) = told {
+                        context.tell(&Notice::new(spec.id, now, matter)).await;
+                    }
+                    return Ok(stored.value);
+                }
                 Err(error) if lost_race(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    async fn change_targets(
-        &self,
-        changes: &mut Changes,
-        certificate: &Certificate,
-        before: &BTreeSet<AccountName>,
-        now: Timestamp,
-    ) -> Result<()> {
-        let context = self.context();
-        for target in before.union(&certificate.spec.deploy) {
-            let wanted = certificate.current.filter(|_| certificate.spec.deploy.contains(target));
-            let id = Deployment::key(&certificate.spec.id, target).id;
-            match (context.journal.load::<Deployment>(&id).await?, wanted) {
-                (Some(mut deployment), Some(version)) => {
-                    deployment.value.want(version);
-                    changes.replace(&deployment, Some(now));
-                }
-                (Some(mut deployment), None) if !certificate.spec.deploy.contains(target) => {
-                    deployment.value.desired = None;
-                    changes.replace(&deployment, Some(now));
-                }
-                (None, Some(version)) => {
-                    let new = Deployment::new(certificate.spec.id.clone(), target.clone(), version);
-                    changes.insert(&new, Some(now));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Orders the next term now, whatever the schedule says. While an order is under way its id is returned.
@@ -419,6 +397,40 @@ impl Principal {
             match context.journal.commit(changes).await {
                 Err(error) if lost_race(&error) => {}
                 other => return other,
+            }
+        }
+    }
+
+    /// Lets a rollout that is held go on past the targets at which it failed; those are tried again as always. One that
+    /// waits for a target whose account is disabled, or in another process, goes on past that as well.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::Unknown`] if there is no such certificate; [`ErrorKind::NotNow`] if no rollout is held.
+    pub async fn continue_rollout(&self, id: &CertificateId) -> Result<()> {
+        let context = self.context();
+        loop {
+            let mut stored = self.load(id).await?;
+            let version = stored.value.rollout.as_ref().map(|rollout| rollout.version);
+            let past = targets::go_past(context, &mut stored.value).await?;
+            let Some((version, past)) = version.zip(past) else {
+                return Err(not_now("no rollout of this certificate is held"));
+            };
+            let mut changes = Changes::new();
+            changes.event(&self.event(EventKind::RolloutContinued { version, past }).on(id));
+            let told = targets::settle(context, &mut changes, &mut stored.value).await?;
+            let now = context.now();
+            let due = certificate::settle(&mut stored.value, now);
+            changes.replace(&stored, due);
+            match context.journal.commit(changes).await {
+                Ok(()) => {
+                    if let Some(matter) = told {
+                        context.tell(&Notice::new(id.clone(), now, matter)).await;
+                    }
+                    return Ok(());
+                }
+                Err(error) if lost_race(&error) => {}
+                Err(error) => return Err(error),
             }
         }
     }

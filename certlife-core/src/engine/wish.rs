@@ -1,6 +1,6 @@
 //! What can be known of a wish before anything is stored or sent: accounts, capabilities, routes, keys, options.
 
-use super::{Context, routes};
+use super::{Context, routes, targets};
 use crate::{
     ca::{CaCapabilities, OrderRequest, Purpose, PurposeKind},
     error::{Error, Operation, Result},
@@ -24,14 +24,10 @@ pub(super) async fn check(
         let (field, value) = ("key algorithm".into(), spec.key.algorithm.to_string().into());
         return Err(fail(InputError::Value { field, value, rule: rule.into() }));
     }
-    for target in &spec.deploy {
-        let target = context.accounts.target(target).map_err(fail)?;
-        if !target.provider.capabilities().install {
-            let rule = "this target takes no certificates";
-            return Err(fail(InputError::setting(target.name.to_string(), rule)));
-        }
-    }
     let mappings = context.mappings().await?;
+    let chosen = targets::choose(spec, &mappings, &ca.options.default_targets);
+    targets::check(context, chosen.keys().chain(spec.rollout.named())).map_err(fail)?;
+    spec.rollout.check().map_err(fail)?;
     let challenges =
         routes::check(context, spec, &mappings, ca.options.default_route.as_ref(), &capabilities)
             .map_err(fail)?;

@@ -11,7 +11,7 @@ use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::{Context, Engine, catalog, certificate, deployment, order};
+use super::{Context, Engine, catalog, certificate, deployment, order, targets};
 use crate::{
     error::{Error, ErrorKind, Operation, ProviderName, Result, Retry},
     journal::lost_race,
@@ -153,6 +153,7 @@ async fn step(context: Arc<Context>, leased: Leased) {
             Kind::Order => order::step(&context, &record, &lease).await,
             Kind::Deployment => deployment::step(&context, &record, &lease).await,
             Kind::Catalog => catalog::step(&context, &record, &lease).await,
+            Kind::Setting => targets::sweep(&context, &record, &lease).await,
             // Only these kinds are ever written with a due time.
             _ => Ok(()),
         }

@@ -49,6 +49,9 @@ pub struct Deployment {
     /// Whether somebody asked for the version to be installed again, and the engine has not begun with it.
     #[serde(default)]
     pub redeploy: bool,
+    /// Whether targets of later waves may wait for this one.
+    #[serde(default)]
+    pub awaited: bool,
 }
 
 impl Deployment {
@@ -66,6 +69,7 @@ impl Deployment {
             failure: None,
             drifted: false,
             redeploy: false,
+            awaited: false,
         }
     }
 
@@ -96,6 +100,7 @@ impl Deployment {
     pub(crate) fn adopt_desired(&mut self, stored: &Self) -> bool {
         let changed = self.desired != stored.desired || (stored.redeploy && !self.redeploy);
         self.redeploy |= stored.redeploy;
+        self.awaited |= stored.awaited;
         match stored.desired {
             Some(version) => self.want(version),
             None => self.desired = None,

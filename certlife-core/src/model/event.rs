@@ -1,11 +1,14 @@
 //! The event: one line of the audit trail and of the feed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     certificate::RenewalTrigger,
     order::{OrderState, Request, RouteReason},
     policy::Route,
+    rollout::TargetReason,
 };
 use crate::{
     ca::{PurposeKind, Stage},
@@ -234,6 +237,38 @@ pub enum EventKind {
     KeyExported {
         /// The version whose key it is.
         version: VersionId,
+    },
+    /// It is decided which targets get the certificate.
+    TargetsChosen {
+        /// The targets, and why each.
+        targets: BTreeMap<AccountName, TargetReason>,
+    },
+    /// A wave of targets gets the version.
+    WaveStarted {
+        /// The version.
+        version: VersionId,
+        /// The wave, from 1.
+        wave: usize,
+        /// Of how many.
+        of: usize,
+        /// Its targets.
+        targets: BTreeSet<AccountName>,
+    },
+    /// The rollout does not go on by itself, because it failed at a target.
+    RolloutHeld {
+        /// The version.
+        version: VersionId,
+        /// The target.
+        target: AccountName,
+        /// How it failed.
+        failure: Failure,
+    },
+    /// A person let the rollout go on.
+    RolloutContinued {
+        /// The version.
+        version: VersionId,
+        /// The targets that it no longer waits for.
+        past: BTreeSet<AccountName>,
     },
     /// A version is being installed on a target.
     Installing {
