@@ -8,6 +8,7 @@ mod deployment;
 mod event;
 mod order;
 mod policy;
+mod rollout;
 mod version;
 mod words;
 
@@ -24,5 +25,6 @@ pub use self::{
         DomainMapping, KeyChange, KeyPolicy, KeySource, RenewBefore, RenewalPolicy, Route, TargetKey,
         ValidationPolicy,
     },
+    rollout::{HeldBy, Rollout, RolloutProgress, TargetReason},
     version::Version,
 };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Failure, ProviderName, Result},
-    id::{AccountName, CertificateId},
+    id::{AccountName, CertificateId, VersionId},
     time::Timestamp,
 };
 
@@ -70,6 +70,24 @@ pub enum Matter {
         /// What happened.
         failure: Failure,
     },
+    /// A target was found with something else than it had confirmed, and it stays so until somebody acts.
+    DriftFound {
+        /// The target.
+        target: AccountName,
+        /// When it last confirmed what it should have.
+        confirmed_at: Option<Timestamp>,
+        /// What was found.
+        failure: Failure,
+    },
+    /// A rollout failed at a target and does not go on by itself.
+    RolloutHeld {
+        /// The version.
+        version: VersionId,
+        /// The target.
+        target: AccountName,
+        /// What happened.
+        failure: Failure,
+    },
     /// A new version is current.
     Renewed {
         /// When the new version expires.
@@ -85,6 +103,11 @@ impl Notice {
             Matter::OrderNeedsPerson { .. } => format!("order/{at}"),
             Matter::RevocationRefused { .. } => format!("revocation/{at}"),
             Matter::DeploymentFailed { target, .. } => format!("deployment/{target}/{at}"),
+            Matter::DriftFound { target, confirmed_at, .. } => {
+                // Found once more after a crash it is still the same.
+                format!("drift/{target}/{}", confirmed_at.unwrap_or(at))
+            }
+            Matter::RolloutHeld { version, target, .. } => format!("rollout/{version}/{target}"),
             Matter::Renewed { not_after } => format!("renewed/{not_after}"),
         };
         Self { id: format!("{certificate}/{topic}"), at, certificate, matter }
@@ -118,6 +141,12 @@ impl Notifier for LogNotifier {
             }
             Matter::DeploymentFailed { target, failure } => {
                 tracing::warn!(%certificate, %target, why = %failure.message, "a target does not confirm the certificate");
+            }
+            Matter::RolloutHeld { version, target, failure } => {
+                tracing::warn!(%certificate, %version, %target, why = %failure.message, "a rollout is held");
+            }
+            Matter::DriftFound { target, failure, .. } => {
+                tracing::warn!(%certificate, %target, found = %failure.message, "a target has changed and waits for a person");
             }
         }
         Ok(())

@@ -61,8 +61,18 @@ pub(crate) enum Command {
     Pending,
     /// Say that what had to be published by hand is in place.
     Verify(One),
-    /// Look now what the targets of a certificate serve, and put right what they should not.
+    /// Look now what the targets of a certificate serve; drift is told or put right, as the target's `on_drift` says.
     Check(One),
+    /// Install once more what the targets of a certificate should have.
+    Redeploy {
+        #[command(flatten)]
+        one: One,
+        /// Only on this target.
+        #[arg(long)]
+        target: Option<AccountName>,
+    },
+    /// Let a rollout that is held go on past the targets at which it failed.
+    Continue(One),
     /// Order the next term now.
     Renew(One),
     /// Have the current version issued again, with a new key.

@@ -4,7 +4,7 @@
 //! be right. What the program does not know in the table of an account are the provider's own settings.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -14,8 +14,8 @@ use certlife::{
     AccountName, CertificateId, Csr, Fqdn, Identifier, InputError, KeyAlgorithm, PrivateKey, Secret,
     engine::{CaOptions, DnsOptions, TargetOptions, TlsEndpoint},
     model::{
-        AccountPolicy, CertificateSpec, DomainMapping, KeyChange, KeyPolicy, KeySource, RenewalPolicy, Route,
-        Selection, ValidationPolicy,
+        AccountPolicy, CertificateSpec, DomainMapping, KeyChange, KeyPolicy, KeySource, RenewalPolicy,
+        Rollout, Route, Selection, ValidationPolicy,
     },
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -306,6 +306,7 @@ fn accounts<O>(
 fn ca_options(section: &mut Section) -> Result<(CaOptions, AccountPolicy), ConfigError> {
     let mut options = CaOptions::default();
     options.default_route = section.take("default_route")?;
+    set(&mut options.default_targets, section.take("default_targets")?);
     set(&mut options.concurrency, section.take("concurrency")?);
     let policy = section.table("policy")?.map(policy).transpose()?;
     Ok((options, policy.unwrap_or_default()))
@@ -343,6 +344,7 @@ fn target_options(section: &mut Section) -> Result<TargetOptions, ConfigError> {
     let endpoints = section.take::<Vec<Served>>("served_at")?.unwrap_or_default();
     options.endpoints = endpoints.into_iter().map(|Served(endpoint)| endpoint).collect();
     set(&mut options.drift_check, section.take("drift_check")?.map(|Span(span)| span));
+    set(&mut options.on_drift, section.take("on_drift")?);
     set(&mut options.patience, section.take("patience")?.map(|Span(span)| span));
     set(&mut options.concurrency, section.take("concurrency")?);
     Ok(options)
@@ -377,9 +379,17 @@ fn one_role_a_name<A, B, C>(
 
 fn mapping(mut section: Section, names: &Names) -> Result<DomainMapping, ConfigError> {
     let domain: Fqdn = section.require("domain", "\"example.com\"")?;
-    let route = route(&mut section)?.ok_or_else(|| section.about("say how, such as dns = \"corp\""))?;
-    names.check_route(&section, "", &route)?;
-    Ok(DomainMapping { domain, route })
+    let deploy: BTreeSet<AccountName> = section.take("deploy")?.unwrap_or_default();
+    for target in &deploy {
+        Names::check(&section, "deploy", "target", target, &names.targets)?;
+    }
+    let route = route(&mut section)?;
+    if let Some(route) = &route {
+        names.check_route(&section, "", route)?;
+    } else if deploy.is_empty() {
+        return Err(section.about("say how, such as dns = \"corp\", or where to, such as deploy = [\"web\"]"));
+    }
+    Ok(DomainMapping { domain, route, deploy })
 }
 
 /// Reads what is left of a table as a route: `dns = "corp"`, `http = "web"`…
@@ -398,6 +408,9 @@ fn wish(id: CertificateId, mut section: Section, names: &Names) -> Result<Wish, 
     for target in section.take::<Vec<AccountName>>("deploy")?.unwrap_or_default() {
         Names::check(&section, "deploy", "target", &target, &names.targets)?;
         spec = spec.deploy(target);
+    }
+    if let Some(rollout) = section.take::<Rollout>("rollout")? {
+        spec.rollout = rollout;
     }
     if let Some(policy) = section.table("validation")? {
         spec.validation = validation(policy, names)?;
@@ -504,13 +517,16 @@ impl Span {
     }
 }
 
-/// `"192.0.2.1:443"`, or `{ address = "192.0.2.1:443", server_name = "example.com" }`.
+/// `"192.0.2.1:443"`, or `{ address = "192.0.2.1:25", server_name = "example.com", starttls = "smtp" }`.
 #[derive(Debug, Deserialize)]
 #[serde(from = "ServedText")]
 struct Served(TlsEndpoint);
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "an address with port, or a table with `address` and `server_name`")]
+#[serde(
+    untagged,
+    expecting = "an address with port, or a table with `address`, `server_name` and `starttls`"
+)]
 enum ServedText {
     Address(std::net::SocketAddr),
     Endpoint(TlsEndpoint),
@@ -519,7 +535,7 @@ enum ServedText {
 impl From<ServedText> for Served {
     fn from(text: ServedText) -> Self {
         Self(match text {
-            ServedText::Address(address) => TlsEndpoint { address, server_name: None },
+            ServedText::Address(address) => TlsEndpoint { address, server_name: None, starttls: None },
             ServedText::Endpoint(endpoint) => endpoint,
         })
     }

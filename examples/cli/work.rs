@@ -178,7 +178,17 @@ fn order_is_due(certificate: &Certificate, policy: &AccountPolicy, now: Timestam
 
 fn deployments(certificate: &Certificate, explanation: &Explanation, looked: Option<Timestamp>) -> Look {
     let mut outcome = Outcome::Done;
-    for target in &certificate.spec.deploy {
+    let rollout = explanation.rollout.as_ref();
+    if rollout.is_some_and(|rollout| rollout.held.is_some()) {
+        outcome = Outcome::WaitsForPerson;
+    }
+    for target in certificate.targets.keys() {
+        if let Some(rollout) = rollout.filter(|rollout| rollout.waiting.contains(target)) {
+            if rollout.held.is_some() {
+                continue;
+            }
+            return Look::Moving(format!("{target} waits for its wave"));
+        }
         let Some(deployment) = explanation.deployments.iter().find(|status| status.target == *target) else {
             return Look::Moving(format!("{target} waits for its version"));
         };
@@ -192,7 +202,8 @@ fn deployments(certificate: &Certificate, explanation: &Explanation, looked: Opt
             (DeploymentState::Failing | DeploymentState::Live, Some(failure))
                 if looked.is_none_or(|since| failure.at >= since) =>
             {
-                outcome = Outcome::Failed;
+                let waits = deployment.waits_for_person();
+                outcome = worst(outcome, if waits { Outcome::WaitsForPerson } else { Outcome::Failed });
             }
             (state, _) => return Look::Moving(format!("{target} is {state}")),
         }

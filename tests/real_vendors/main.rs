@@ -145,7 +145,7 @@ async fn ten_names_at_seven_vendors_share_a_certificate() {
         };
         builder = builder.dns(vendor.account.parse().unwrap(), Arc::new(mirrored), unseen());
         let route = Route::Dns(vendor.account.parse().unwrap());
-        mappings.push(DomainMapping { domain: vendor.zone.parse().unwrap(), route });
+        mappings.push(DomainMapping::new(vendor.zone.parse().unwrap()).route(route));
     }
     let engine = builder.build().await.unwrap();
     engine.set_mappings(&mappings).await.unwrap();

@@ -21,6 +21,7 @@ use crate::{
     lookup::Visibility,
     model::Route,
     name::DnsName,
+    tls::StartTls,
 };
 
 /// How a CA account is used.
@@ -29,13 +30,15 @@ use crate::{
 pub struct CaOptions {
     /// How identifiers are validated that neither the certificate nor a domain mapping speaks of.
     pub default_route: Option<Route>,
+    /// The targets of certificates that name none themselves and that no domain mapping gives any.
+    pub default_targets: BTreeSet<AccountName>,
     /// The most calls at once. Defaults to 16.
     pub concurrency: usize,
 }
 
 impl Default for CaOptions {
     fn default() -> Self {
-        Self { default_route: None, concurrency: 16 }
+        Self { default_route: None, default_targets: BTreeSet::new(), concurrency: 16 }
     }
 }
 
@@ -44,6 +47,13 @@ impl CaOptions {
     #[must_use]
     pub fn default_route(mut self, route: Route) -> Self {
         self.default_route = Some(route);
+        self
+    }
+
+    /// Adds a target of certificates that nothing else gives any.
+    #[must_use]
+    pub fn default_target(mut self, target: AccountName) -> Self {
+        self.default_targets.insert(target);
         self
     }
 
@@ -119,6 +129,8 @@ pub struct TargetOptions {
     pub endpoints: Vec<TlsEndpoint>,
     /// How often the target is compared with what it should have. Defaults to daily.
     pub drift_check: Duration,
+    /// What happens when it is found with something else. Defaults to repairing it.
+    pub on_drift: OnDrift,
     /// How long the target may take to serve a new version before the old one is put back. Defaults to a minute.
     pub patience: Duration,
     /// The most calls at once. Defaults to 4.
@@ -130,6 +142,7 @@ impl Default for TargetOptions {
         Self {
             endpoints: Vec::new(),
             drift_check: Duration::from_hours(24),
+            on_drift: OnDrift::Repair,
             patience: Duration::from_mins(1),
             concurrency: 4,
         }
@@ -139,8 +152,20 @@ impl Default for TargetOptions {
 impl TargetOptions {
     /// Adds an address at which the target serves the certificate.
     #[must_use]
-    pub fn served_at(mut self, address: SocketAddr) -> Self {
-        self.endpoints.push(TlsEndpoint { address, server_name: None });
+    pub fn served_at(self, address: SocketAddr) -> Self {
+        self.endpoint(TlsEndpoint { address, server_name: None, starttls: None })
+    }
+
+    /// Adds an address at which the target serves the certificate once TLS is started by this protocol.
+    #[must_use]
+    pub fn served_after(self, protocol: StartTls, address: SocketAddr) -> Self {
+        self.endpoint(TlsEndpoint { address, server_name: None, starttls: Some(protocol) })
+    }
+
+    /// Adds an address at which the target serves the certificate, with all that can be said of it.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: TlsEndpoint) -> Self {
+        self.endpoints.push(endpoint);
         self
     }
 
@@ -148,6 +173,13 @@ impl TargetOptions {
     #[must_use]
     pub fn drift_check(mut self, every: Duration) -> Self {
         self.drift_check = every;
+        self
+    }
+
+    /// Sets what happens when it is found with something else.
+    #[must_use]
+    pub fn on_drift(mut self, policy: OnDrift) -> Self {
+        self.on_drift = policy;
         self
     }
 
@@ -166,6 +198,20 @@ impl TargetOptions {
     }
 }
 
+/// What happens when a target is found with something else than it had confirmed. Either way it is an event, and
+/// [`explain`](crate::Engine::explain) shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "it is put right or it is not")]
+pub enum OnDrift {
+    /// The engine installs the version again.
+    #[default]
+    Repair,
+    /// People are told, and it stays until it is gone or somebody asks for a
+    /// [`redeploy`](crate::Engine::redeploy). A newer version is installed all the same.
+    Tell,
+}
+
 /// An address that serves a certificate over TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "hosts build it")]
@@ -175,6 +221,9 @@ pub struct TlsEndpoint {
     /// The name for SNI; none means the certificate's first DNS name.
     #[serde(default)]
     pub server_name: Option<DnsName>,
+    /// The protocol that starts TLS there; none if TLS starts with the connection.
+    #[serde(default)]
+    pub starttls: Option<StartTls>,
 }
 
 /// A provider under a name, with a bound on calls at once.

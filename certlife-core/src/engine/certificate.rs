@@ -1,5 +1,5 @@
-//! The step of a certificate: revoke what is to be revoked, ask the CA for its window, draft an order when one is due,
-//! tell people in time.
+//! The step of a certificate: revoke what is to be revoked, let its targets have the version in their order, ask the CA for
+//! its window, draft an order when one is due, tell people in time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use std::{
 use super::{
     Context,
     backoff::{Backoff, fraction},
-    renewal, revocation, wish,
+    renewal, revocation, targets, wish,
 };
 use crate::{
     ca::{IssuedRef, PurposeKind, RenewalWindow},
@@ -36,7 +36,7 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
     loop {
         let policy = context.policy(&certificate.value.spec.ca).await?;
         let mut events = Vec::new();
-        let mut notice = None;
+        let mut notices = Vec::new();
         let mut changes = Changes::under(lease, AfterCommit::Release);
         let revoked = revocation::carry_out(context, &mut certificate.value).await?;
         for version in &revoked.versions {
@@ -44,7 +44,10 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
         }
         events.extend(revoked.events);
         if let Some(failure) = revoked.refused {
-            notice = Some(Matter::RevocationRefused { failure });
+            notices.push(Matter::RevocationRefused { failure });
+        }
+        if certificate.value.targets_due {
+            notices.extend(targets::settle(context, &mut changes, &mut certificate.value).await?);
         }
         refresh_window(context, &mut certificate.value, &mut events).await?;
         let now = context.now();
@@ -73,7 +76,7 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
                 Err(error) if is_wish(&error) => {
                     let failure = context.failure(&error, &certificate.value.spec.ca);
                     order_ended(&mut certificate.value, OrderState::Failed, Some(&failure), false, now);
-                    notice = Some(Matter::OrderNeedsPerson { failure: Some(failure) });
+                    notices.push(Matter::OrderNeedsPerson { failure: Some(failure) });
                 }
                 Err(error) => return Err(error),
             }
@@ -84,14 +87,14 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
             certificate.value.noticed_days = Some(days);
             events.push(event(&certificate.value, now, EventKind::ExpiryNoticed { days }));
             if let Some((_, not_after)) = certificate.value.validity {
-                notice = Some(Matter::Expiring { not_after, days });
+                notices.push(Matter::Expiring { not_after, days });
             }
         }
         let due = settle(&mut certificate.value, &policy, now);
         changes.replace(&certificate, due).events(&events);
         match context.journal.commit(changes).await {
             Ok(()) => {
-                if let Some(matter) = notice {
+                for matter in notices {
                     context.tell(&Notice::new(certificate.value.spec.id.clone(), now, matter)).await;
                 }
                 return Ok(());
@@ -224,6 +227,7 @@ pub(super) fn settle(
     certificate.schedule = renewal::schedule(certificate, policy);
     let mut due: Vec<Timestamp> =
         certificate.revocations.iter().filter_map(|pending| pending.next_attempt).collect();
+    due.extend(certificate.targets_due.then_some(now));
     if certificate.state == CertificateState::Revoked {
         return due.into_iter().min();
     }

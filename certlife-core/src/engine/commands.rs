@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::Principal;
 use super::{
     CaOptions, Context, DnsOptions, Engine, TargetOptions,
-    context::{AccountState, account_key, mappings_key},
+    context::{AccountState, account_key},
+    targets,
 };
 use crate::{
     ca::{CertificateAuthority, Decision},
@@ -176,6 +177,24 @@ impl Engine {
         self.host().check_target(certificate, target).await
     }
 
+    /// [`Principal::continue_rollout`] in the host's own name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn continue_rollout(&self, certificate: &CertificateId) -> Result<()> {
+        self.host().continue_rollout(certificate).await
+    }
+
+    /// [`Principal::redeploy`] in the host's own name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn redeploy(&self, certificate: &CertificateId, target: &AccountName) -> Result<()> {
+        self.host().redeploy(certificate, target).await
+    }
+
     /// [`Principal::delete`] in the host's own name.
     ///
     /// # Errors
@@ -204,24 +223,19 @@ impl Engine {
         Ok(stored.id)
     }
 
-    /// Replaces the domain mappings, for every engine on this store. Orders under way keep their plan.
+    /// Replaces the domain mappings, for every engine on this store. Orders under way keep their plan. If other targets
+    /// are named than before, every certificate is looked through, a page at a time, and those concerned follow.
     ///
     /// # Errors
     ///
-    /// [`InputError::UnknownAccount`] if a mapping names an account that this process does not have.
+    /// [`InputError::UnknownAccount`] if a mapping names an account that this process does not have, and
+    /// [`InputError::Setting`] if it names a target that takes no certificates.
     pub async fn set_mappings(&self, mappings: &[DomainMapping]) -> Result<()> {
-        for mapping in mappings {
-            check_route_account(&self.context, &mapping.route)
+        for route in mappings.iter().filter_map(|mapping| mapping.route.as_ref()) {
+            check_route_account(&self.context, route)
                 .map_err(|input| Error::input(Operation::Command, input))?;
         }
-        loop {
-            let revision = self.context.journal.setting::<Vec<DomainMapping>>(&mappings_key()).await?;
-            let revision = revision.map(|(_, revision)| revision);
-            match self.context.journal.set(mappings_key(), &mappings, revision, &[]).await {
-                Err(error) if lost_race(&error) => {}
-                other => return other,
-            }
-        }
+        targets::set_mappings(&self.context, mappings).await
     }
 
     /// Disables or enables an account for every engine on this store. Orders and deployments that need a

@@ -4,13 +4,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 
-use super::{Context, accounts::TargetAccount, backoff::Backoff};
+use super::{Context, OnDrift, TlsEndpoint, accounts::TargetAccount, backoff::Backoff};
 use crate::{
     deploy::Bundle,
     digest::Fingerprint,
-    error::{Error, ErrorKind, Failure, Operation, ProviderName, Result},
+    error::{Error, ErrorKind, Operation, ProviderName, Result, Retry},
     journal::{Changes, Stored, lost_race},
-    model::{Actor, Deployment, DeploymentState, EventKind, Evidence, Occurrence, Version},
+    model::{Actor, Certificate, Deployment, DeploymentState, EventKind, Evidence, Occurrence, Version},
     name::Identifier,
     notify::{Matter, Notice},
     store::{AfterCommit, Field, Kind, Lease, Query, Record},
@@ -18,13 +18,13 @@ use crate::{
     tls,
 };
 
-/// How long a handshake with a target may take.
+/// How long a handshake with a target may take, connection and all that comes before TLS included.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Takes a deployment as far as it goes now.
 pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> Result<()> {
     let deployment = Stored::read(record)?;
-    Run { context, lease, deployment, events: Vec::new() }.finish().await
+    Run { context, lease, deployment, events: Vec::new(), news: false }.finish().await
 }
 
 /// Lets targets that forgot everything with the process have again what they should have.
@@ -51,6 +51,8 @@ struct Run<'a> {
     lease: &'a Lease,
     deployment: Stored<Deployment>,
     events: Vec<Occurrence>,
+    /// Whether it has become live or failed since it was last stored.
+    news: bool,
 }
 
 /// What comes after a step.
@@ -87,7 +89,12 @@ impl Run<'_> {
         if deployment.desired.is_none() && deployment.state != DeploymentState::Removed {
             return self.remove().await;
         }
-        match deployment.state {
+        if deployment.redeploy && deployment.state.is_at_rest() {
+            let deployment = &mut self.deployment.value;
+            (deployment.redeploy, deployment.attempts) = (false, 0);
+            deployment.state = DeploymentState::Wanted;
+        }
+        match self.deployment.value.state {
             DeploymentState::Wanted | DeploymentState::Failing => self.intend().await,
             DeploymentState::Installing => self.install().await,
             DeploymentState::Verifying => self.verify().await,
@@ -156,6 +163,7 @@ impl Run<'_> {
                 deployment.looks = 0;
                 deployment.failure = None;
                 deployment.drifted = false;
+                self.news = true;
                 let (target, version_id) = (target.name.clone(), version.id);
                 self.event(EventKind::DeploymentLive { target, version: version_id, fingerprint });
                 Ok(self.next_look())
@@ -229,21 +237,44 @@ impl Run<'_> {
                 deployment.evidence = Some(evidence);
                 deployment.failure = None;
                 deployment.attempts = 0;
+                if std::mem::take(&mut deployment.drifted) {
+                    self.news = true;
+                    self.event(EventKind::DriftGone { target: target.name.clone() });
+                }
                 Ok(self.next_look())
             }
             // A target that cannot be asked may serve the right thing; one that shows something else does not.
             Err(error) if !matches!(error.kind(), ErrorKind::NotConfirmed(_)) => {
                 self.failed(error, DeploymentState::Live).await
             }
-            Err(error) => {
-                let failure = self.context.failure(&error, &target.name);
-                self.deployment.value.drifted = true;
-                self.deployment.value.failure = Some(failure.clone());
-                self.deployment.value.state = DeploymentState::Wanted;
-                self.event(EventKind::DriftFound { target: target.name.clone(), failure });
-                Ok(Next::Now)
-            }
+            Err(error) => self.drifted(&target, error).await,
         }
+    }
+
+    /// Tells of a target that was found with something else, and does with it what the policy says.
+    async fn drifted(&mut self, target: &TargetAccount, error: Error) -> Result<Next> {
+        let repair = target.options.on_drift == OnDrift::Repair;
+        // Left as it is, it is found again and again until somebody acts.
+        let error = if repair { error } else { error.retry_as(Retry::Never) };
+        let failure = self.context.failure(&error, &target.name);
+        let deployment = &mut self.deployment.value;
+        let known = std::mem::replace(&mut deployment.drifted, true);
+        self.news = !known;
+        deployment.failure = Some(failure.clone());
+        deployment.attempts = 0;
+        let confirmed_at = deployment.evidence.as_ref().map(|evidence| evidence.at);
+        let target_name = target.name.clone();
+        if !known {
+            self.event(EventKind::DriftFound { target: target_name.clone(), failure: failure.clone() });
+        }
+        if repair {
+            self.deployment.value.state = DeploymentState::Wanted;
+            return Ok(Next::Now);
+        }
+        if !known {
+            self.tell(Matter::DriftFound { target: target_name, confirmed_at, failure }).await;
+        }
+        Ok(Next::At(self.context.now() + target.options.drift_check))
     }
 
     async fn remove(&mut self) -> Result<Next> {
@@ -286,6 +317,7 @@ impl Run<'_> {
         let deployment = &mut self.deployment.value;
         deployment.state = state;
         deployment.attempts += 1;
+        self.news = true;
         let failure = self.context.failure(&error, &deployment.target);
         deployment.failure = Some(failure.clone());
         let (attempts, target) = (deployment.attempts, deployment.target.clone());
@@ -299,13 +331,12 @@ impl Run<'_> {
         }
         // The second failure in a row is worth a person's time; so is every doubling after it.
         if attempts > 1 && attempts.is_power_of_two() {
-            self.tell(target, failure).await;
+            self.tell(Matter::DeploymentFailed { target, failure }).await;
         }
         Ok(Next::At(next))
     }
 
-    async fn tell(&self, target: crate::AccountName, failure: Failure) {
-        let matter = Matter::DeploymentFailed { target, failure };
+    async fn tell(&self, matter: Matter) {
         let certificate = self.deployment.value.certificate.clone();
         self.context.tell(&Notice::new(certificate, self.context.now(), matter)).await;
     }
@@ -361,15 +392,37 @@ impl Run<'_> {
         self.events.push(occurrence.on(&self.deployment.value.certificate));
     }
 
+    /// Sends the certificate to look, in the same commit, where targets of later waves may wait for this one.
+    async fn report(&mut self, changes: &mut Changes) -> Result<()> {
+        let deployment = &mut self.deployment.value;
+        if !self.news || !deployment.awaited {
+            return Ok(());
+        }
+        let certificate = self.context.journal.load::<Certificate>(&deployment.certificate).await?;
+        let waits = |certificate: &Certificate| {
+            certificate.rollout.as_ref().is_some_and(|rollout| Some(rollout.version) == deployment.desired)
+        };
+        match certificate.filter(|certificate| waits(&certificate.value)) {
+            Some(mut certificate) => {
+                certificate.value.targets_due = true;
+                changes.replace(&certificate, Some(self.context.now()));
+            }
+            None => deployment.awaited = false,
+        }
+        Ok(())
+    }
+
     /// Stores the deployment. Returns false if another version is wanted meanwhile, which then comes first.
     async fn save(&mut self, due: Option<Timestamp>, after: AfterCommit) -> Result<bool> {
         loop {
             let mut changes = Changes::under(self.lease, after);
+            self.report(&mut changes).await?;
             changes.replace(&self.deployment, due).events(&self.events);
             match self.context.journal.commit(changes).await {
                 Ok(()) => {
                     self.deployment.revision += 1;
                     self.events.clear();
+                    self.news = false;
                     return Ok(true);
                 }
                 Err(error) if lost_race(&error) => {
@@ -413,27 +466,33 @@ pub(super) async fn evidence(
     }
     let looks = join_all(target.options.endpoints.iter().map(|endpoint| async move {
         let name = endpoint.server_name.clone().or_else(|| first_name(version));
-        (endpoint.address, served(endpoint.address, name.as_ref()).await)
+        (endpoint.address, served(endpoint, name.as_ref()).await)
     }))
     .await;
     let mut confirmed_at: Option<SocketAddr> = None;
     for (address, served) in looks {
-        let found = match served {
-            Ok(found) => Some(found),
-            // A server that refuses the name, as one in memory does after a restart, does not serve the certificate.
-            Err(error) if matches!(error.kind(), ErrorKind::Rejected(_)) => None,
+        let verb = format!("serves at {address}");
+        match served {
+            Ok(found) if found == wanted => {}
+            Ok(found) => return Err(not_confirmed(target, &verb, Some(found))),
+            // A server that refuses the name, as one in memory does after a restart, or to start TLS, as one without a
+            // usable key does, does not serve the certificate.
+            Err(error) if matches!(error.kind(), ErrorKind::Rejected(_)) => {
+                return Err(not_confirmed(target, &verb, None).because(error));
+            }
             Err(error) => return Err(error),
-        };
-        if found != Some(wanted) {
-            return Err(not_confirmed(target, &format!("serves at {address}"), found));
         }
         confirmed_at = Some(address);
     }
     Ok(Evidence::new(now, wanted, confirmed_at))
 }
 
-async fn served(address: SocketAddr, name: Option<&crate::DnsName>) -> Result<Fingerprint> {
-    Ok(tls::served_chain(address, name, HANDSHAKE).await?.fingerprint())
+async fn served(endpoint: &TlsEndpoint, name: Option<&crate::DnsName>) -> Result<Fingerprint> {
+    let chain = match endpoint.starttls {
+        Some(protocol) => tls::served_chain_after(protocol, endpoint.address, name, HANDSHAKE).await?,
+        None => tls::served_chain(endpoint.address, name, HANDSHAKE).await?,
+    };
+    Ok(chain.fingerprint())
 }
 
 /// A name that SNI can carry: the first DNS name, or a host that the first wildcard covers.

@@ -10,8 +10,8 @@ use crate::{
     lookup::ServerReport,
     model::{
         AccountPolicy, Certificate, CertificateStatus, DecidedBy, Deployment, DeploymentState, Evidence,
-        Order, OrderState, PendingRevocation, Publication, PublicationState, RenewalSchedule, Route,
-        RouteReason,
+        HeldBy, Order, OrderState, PendingRevocation, Publication, PublicationState, RenewalSchedule,
+        RolloutProgress, Route, RouteReason, TargetReason,
     },
     name::{Fqdn, Identifier},
     store::{Field, Kind, Query},
@@ -43,8 +43,10 @@ pub struct Explanation {
     pub order: Option<OrderStatus>,
     /// Revocations that the CA has not confirmed.
     pub revocations: Vec<PendingRevocation>,
-    /// Each target.
+    /// Each target that has the certificate or is to have it now.
     pub deployments: Vec<DeploymentStatus>,
+    /// How far the rollout of the current version is, while targets wait for others.
+    pub rollout: Option<RolloutProgress>,
     /// Who has to act before it goes on; [`Party::Engine`] if nobody has to.
     pub who_acts: Party,
     /// When the engine does something next; none if it waits for somebody.
@@ -103,6 +105,8 @@ pub struct ValidationStatus {
 pub struct DeploymentStatus {
     /// The target.
     pub target: AccountName,
+    /// Why it gets the certificate; none if it is to give it up.
+    pub because: Option<TargetReason>,
     /// How far it is.
     pub state: DeploymentState,
     /// What it should have.
@@ -117,6 +121,14 @@ pub struct DeploymentStatus {
     pub failure: Option<Failure>,
     /// When the engine goes on with it.
     pub next_attempt: Option<Timestamp>,
+}
+
+impl DeploymentStatus {
+    /// Whether it has something else than it should and the policy leaves that to people
+    /// ([`OnDrift::Tell`](super::OnDrift::Tell)).
+    pub fn waits_for_person(&self) -> bool {
+        self.drifted && self.state == DeploymentState::Live && self.actual == self.desired
+    }
 }
 
 impl Engine {
@@ -154,7 +166,11 @@ fn explain(
 ) -> Explanation {
     let status = certificate.value.status(now);
     let (automatic, decided_by) = policy.automatic(&certificate.value.spec);
-    let deployments: Vec<_> = deployments.iter().map(deployment_status).collect();
+    let because = |target: &AccountName| certificate.value.targets.get(target).cloned();
+    let deployments: Vec<_> = deployments
+        .iter()
+        .map(|deployment| deployment_status(deployment, because(&deployment.value.target)))
+        .collect();
     let order_status = order.map(order_status);
     let next_attempt = [certificate.due, order.and_then(|order| order.due)]
         .into_iter()
@@ -173,6 +189,7 @@ fn explain(
         order: order_status,
         revocations: certificate.value.revocations.clone(),
         deployments,
+        rollout: certificate.value.rollout.clone(),
         who_acts: Party::Engine,
         next_attempt,
         sentences: Vec::new(),
@@ -209,10 +226,11 @@ fn validation_status(publication: &Publication) -> ValidationStatus {
     }
 }
 
-fn deployment_status(deployment: &Stored<Deployment>) -> DeploymentStatus {
+fn deployment_status(deployment: &Stored<Deployment>, because: Option<TargetReason>) -> DeploymentStatus {
     let value = &deployment.value;
     DeploymentStatus {
         target: value.target.clone(),
+        because,
         state: value.state,
         desired: value.desired,
         actual: value.actual,
@@ -242,6 +260,10 @@ fn who_acts(explanation: &Explanation) -> Party {
             return failure.who_acts;
         }
         return Party::Engine;
+    }
+    let is_held = explanation.rollout.as_ref().is_some_and(|rollout| rollout.held.is_some());
+    if is_held || explanation.deployments.iter().any(DeploymentStatus::waits_for_person) {
+        return Party::Operator;
     }
     let revocations = explanation.revocations.iter().filter_map(|pending| pending.failure.as_ref());
     let deployments = explanation.deployments.iter().filter_map(|deployment| deployment.failure.as_ref());
@@ -275,27 +297,59 @@ fn sentences(explanation: &Explanation, certificate: &Certificate, now: Timestam
             None => format!("Version {version} was to be revoked, and the CA refused{why}."),
         });
     }
-    for deployment in &explanation.deployments {
-        let target = &deployment.target;
-        sentences.push(match (&deployment.failure, &deployment.evidence) {
-            (Some(failure), _) => {
-                format!("Target {target} is {}: {}.", deployment.state.as_str(), failure.message)
-            }
-            (None, Some(evidence)) => {
-                let how = match evidence.served_at {
-                    Some(address) => format!("by the handshake at {address}"),
-                    None => "by what it holds".to_owned(),
-                };
-                format!(
-                    "Target {target} is {}, confirmed at {} {how}.",
-                    deployment.state.as_str(),
-                    evidence.at
-                )
-            }
-            (None, None) => format!("Target {target} is {}.", deployment.state.as_str()),
-        });
-    }
+    sentences.extend(explanation.rollout.as_ref().map(describe_rollout));
+    sentences.extend(explanation.deployments.iter().map(describe_deployment));
     sentences
+}
+
+fn describe_rollout(rollout: &RolloutProgress) -> String {
+    let waiting = rollout.waiting.iter().map(AccountName::as_str).collect::<Vec<_>>().join(", ");
+    let version = rollout.version;
+    match &rollout.held {
+        Some(HeldBy { target, failure }) => format!(
+            "The rollout of version {version} is held, because {target} failed at {}: {}. Somebody has to continue it; \
+             {waiting} and what follows wait.",
+            failure.at, failure.message
+        ),
+        None => {
+            format!("Version {version} is rolled out in waves; {waiting} wait until those before have it.")
+        }
+    }
+}
+
+fn describe_deployment(deployment: &DeploymentStatus) -> String {
+    let state = deployment.state;
+    // What the certificate itself names needs no explanation.
+    let target = match &deployment.because {
+        None | Some(TargetReason::Certificate) => deployment.target.to_string(),
+        Some(because) => format!("{} ({because})", deployment.target),
+    };
+    let again = |doing: &str| {
+        deployment.next_attempt.map(|next| format!(" The engine {doing} at {next}.")).unwrap_or_default()
+    };
+    match (&deployment.failure, &deployment.evidence) {
+        (Some(failure), _) if deployment.waits_for_person() => format!(
+            "Target {target} has changed: {}. It stays so until somebody redeploys it or puts it right.{}",
+            failure.message,
+            again("looks again")
+        ),
+        (Some(failure), _) if deployment.drifted => format!(
+            "Target {target} has changed and is put right; it is {state}: {}.{}",
+            failure.message,
+            again("goes on with it")
+        ),
+        (Some(failure), _) => {
+            format!("Target {target} is {state}: {}.{}", failure.message, again("tries again"))
+        }
+        (None, Some(evidence)) => {
+            let how = match evidence.served_at {
+                Some(address) => format!("by the handshake at {address}"),
+                None => "by what it holds".to_owned(),
+            };
+            format!("Target {target} is {state}, confirmed at {} {how}.{}", evidence.at, again("looks again"))
+        }
+        (None, None) => format!("Target {target} is {state}."),
+    }
 }
 
 fn headline(explanation: &Explanation, now: Timestamp) -> String {

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use super::{
     certificate,
     order::{Next, Run},
+    targets,
 };
 use crate::{
     error::{Error, ErrorKind, Operation, Result},
     journal::Changes,
-    model::{Certificate, Deployment, EventKind, OrderState, Version},
+    model::{EventKind, OrderState, Version},
     name::Identifier,
     notify::Matter,
     store::AfterCommit,
-    time::Timestamp,
     x509::{Chain, Expectation, check_issued},
 };
 
@@ -38,9 +38,9 @@ impl Run<'_> {
             if let Some(mut certificate) = self.certificate().await? {
                 certificate::became_current(&mut certificate.value, &version, &self.ordered(), now);
                 let policy = self.context.policy(&certificate.value.spec.ca).await?;
+                targets::settle(self.context, &mut changes, &mut certificate.value).await?;
                 let due = certificate::settle(&mut certificate.value, &policy, now);
                 changes.replace(&certificate, due);
-                self.want_deployments(&mut changes, &certificate.value, &version, now).await?;
             }
             if self.commit(changes, Some(now)).await? {
                 break;
@@ -87,29 +87,5 @@ impl Run<'_> {
             term_ends: order.term_ends,
             revoked: None,
         })
-    }
-
-    /// Makes every target of the certificate want the version, and targets that it lost give theirs up.
-    async fn want_deployments(
-        &self,
-        changes: &mut Changes,
-        certificate: &Certificate,
-        version: &Version,
-        now: Timestamp,
-    ) -> Result<()> {
-        for target in &certificate.spec.deploy {
-            let id = Deployment::key(&certificate.spec.id, target).id;
-            match self.context.journal.load::<Deployment>(&id).await? {
-                Some(mut deployment) => {
-                    deployment.value.want(version.id);
-                    changes.replace(&deployment, Some(now));
-                }
-                None => {
-                    let deployment = Deployment::new(certificate.spec.id.clone(), target.clone(), version.id);
-                    changes.insert(&deployment, Some(now));
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -25,6 +25,7 @@ mod requests;
 mod revocation;
 mod routes;
 mod target_key;
+mod targets;
 mod wish;
 mod worker;
 
@@ -32,7 +33,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 pub(crate) use self::context::Context;
 pub use self::{
-    accounts::{CaOptions, DnsOptions, TargetOptions, TlsEndpoint},
+    accounts::{CaOptions, DnsOptions, OnDrift, TargetOptions, TlsEndpoint},
     audit::{Hindrance, RenewalOutlook, RenewalReport},
     builder::EngineBuilder,
     explain::{DeploymentStatus, Explanation, OrderStatus, ValidationStatus},

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{
     Context, Engine,
     certificate::{self, Drafted},
-    routes, wish,
+    routes, targets, wish,
 };
 use crate::{
     ca::{Decision, PurposeKind},
@@ -19,6 +19,7 @@ use crate::{
         Occurrence, Order, OrderState, RenewalSchedule, RenewalTrigger, Request, Route, Version,
     },
     name::Identifier,
+    notify::Notice,
     text::VendorText,
     time::Timestamp,
 };
@@ -73,9 +74,11 @@ impl Principal {
             let (order, drafted) = certificate::draft(context, &mut certificate, first).await?;
             let identifiers = spec.identifiers.clone();
             let wanted = self.event(EventKind::CertificateWanted { identifiers }).on(&spec.id);
-            let due = certificate::settle(&mut certificate, &context.policy(&spec.ca).await?, now);
             let mut changes = Changes::new();
-            changes.insert(&certificate, due).insert(&order, Some(now)).event(&wanted).event(&drafted);
+            changes.event(&wanted);
+            targets::settle(context, &mut changes, &mut certificate).await?;
+            let due = certificate::settle(&mut certificate, &context.policy(&spec.ca).await?, now);
+            changes.insert(&certificate, due).insert(&order, Some(now)).event(&drafted);
             match context.journal.commit(changes).await {
                 Ok(()) => return Ok(certificate),
                 // Somebody else asked for it in the same moment.
@@ -108,48 +111,23 @@ impl Principal {
                 stored.value.schedule = Some(RenewalSchedule::new(now, RenewalTrigger::SpecChanged));
             }
             stored.value.not_before = None;
-            let due = certificate::settle(&mut stored.value, &policy, now);
             let mut changes = Changes::new();
             let identifiers = spec.identifiers.clone();
             changes.event(&self.event(EventKind::CertificateChanged { identifiers }).on(&spec.id));
-            self.change_targets(&mut changes, &stored.value, &old.deploy, now).await?;
+            let told = targets::settle(context, &mut changes, &mut stored.value).await?;
+            let due = certificate::settle(&mut stored.value, &policy, now);
             changes.replace(&stored, due);
             match context.journal.commit(changes).await {
-                Ok(()) => return Ok(stored.value),
+                Ok(()) => {
+                    if let Some(matter) = told {
+                        context.tell(&Notice::new(spec.id, now, matter)).await;
+                    }
+                    return Ok(stored.value);
+                }
                 Err(error) if lost_race(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    async fn change_targets(
-        &self,
-        changes: &mut Changes,
-        certificate: &Certificate,
-        before: &BTreeSet<AccountName>,
-        now: Timestamp,
-    ) -> Result<()> {
-        let context = self.context();
-        for target in before.union(&certificate.spec.deploy) {
-            let wanted = certificate.current.filter(|_| certificate.spec.deploy.contains(target));
-            let id = Deployment::key(&certificate.spec.id, target).id;
-            match (context.journal.load::<Deployment>(&id).await?, wanted) {
-                (Some(mut deployment), Some(version)) => {
-                    deployment.value.want(version);
-                    changes.replace(&deployment, Some(now));
-                }
-                (Some(mut deployment), None) if !certificate.spec.deploy.contains(target) => {
-                    deployment.value.desired = None;
-                    changes.replace(&deployment, Some(now));
-                }
-                (None, Some(version)) => {
-                    let new = Deployment::new(certificate.spec.id.clone(), target.clone(), version);
-                    changes.insert(&new, Some(now));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Orders the next term now, whatever the schedule says. While an order is under way its id is returned.
@@ -366,6 +344,69 @@ impl Principal {
                 .map(|evidence| crate::model::Evidence { at: Timestamp::MIN, ..evidence });
             let mut changes = Changes::new();
             changes.replace(&stored, Some(context.now()));
+            match context.journal.commit(changes).await {
+                Err(error) if lost_race(&error) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Lets a rollout that is held go on past the targets at which it failed; those are tried again as always. One that
+    /// waits for a target whose account is disabled, or in another process, goes on past that as well.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::Unknown`] if there is no such certificate; [`ErrorKind::NotNow`] if no rollout is held.
+    pub async fn continue_rollout(&self, id: &CertificateId) -> Result<()> {
+        let context = self.context();
+        loop {
+            let mut stored = self.load(id).await?;
+            let version = stored.value.rollout.as_ref().map(|rollout| rollout.version);
+            let past = targets::go_past(context, &mut stored.value).await?;
+            let Some((version, past)) = version.zip(past) else {
+                return Err(not_now("no rollout of this certificate is held"));
+            };
+            let mut changes = Changes::new();
+            changes.event(&self.event(EventKind::RolloutContinued { version, past }).on(id));
+            let told = targets::settle(context, &mut changes, &mut stored.value).await?;
+            let now = context.now();
+            let policy = context.policy(&stored.value.spec.ca).await?;
+            let due = certificate::settle(&mut stored.value, &policy, now);
+            changes.replace(&stored, due);
+            match context.journal.commit(changes).await {
+                Ok(()) => {
+                    if let Some(matter) = told {
+                        context.tell(&Notice::new(id.clone(), now, matter)).await;
+                    }
+                    return Ok(());
+                }
+                Err(error) if lost_race(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Installs the version that a target should have once more, whatever it has: after drift that is only told, or now
+    /// instead of when the back-off allows.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::Unknown`] if the certificate is not deployed there; [`ErrorKind::NotNow`] if it is being taken away.
+    pub async fn redeploy(&self, id: &CertificateId, target: &AccountName) -> Result<()> {
+        let context = self.context();
+        loop {
+            let key = Deployment::key(id, target).id;
+            let mut stored =
+                context.journal.load::<Deployment>(&key).await?.ok_or_else(|| unknown("deployment", &key))?;
+            if stored.value.desired.is_none() {
+                return Err(not_now("the certificate is to be gone from this target"));
+            }
+            if std::mem::replace(&mut stored.value.redeploy, true) {
+                return Ok(());
+            }
+            let asked = self.event(EventKind::RedeployAsked { target: target.clone() });
+            let mut changes = Changes::new();
+            changes.replace(&stored, Some(context.now())).event(&asked.on(id));
             match context.journal.commit(changes).await {
                 Err(error) if lost_race(&error) => {}
                 other => return other,

@@ -290,7 +290,7 @@ impl Engine {
         fitting
             .iter()
             .find_map(|mapping| match &mapping.route {
-                Route::Dns(account) => Some(account.clone()),
+                Some(Route::Dns(account)) => Some(account.clone()),
                 _ => None,
             })
             .ok_or_else(|| {

@@ -36,14 +36,13 @@ pub(crate) fn choose<'a>(
     }
     let own = identifier.base_name().map(crate::DnsName::to_fqdn);
     let longest = |name: &Fqdn| {
-        mappings
-            .iter()
-            .filter(|mapping| name.is_within(&mapping.domain))
-            .max_by_key(|mapping| mapping.domain.as_str().len())
+        let mapping =
+            DomainMapping::longest(mappings.iter().filter(|mapping| mapping.route.is_some()), name)?;
+        Some((mapping.route.as_ref()?, RouteReason::DomainMapping(mapping.domain.clone())))
     };
     let mapped = effective.and_then(longest).or_else(|| own.as_ref().and_then(longest));
-    if let Some(mapping) = mapped {
-        return Some((&mapping.route, RouteReason::DomainMapping(mapping.domain.clone())));
+    if mapped.is_some() {
+        return mapped;
     }
     account_default.map(|route| (route, RouteReason::AccountDefault))
 }

@@ -1,6 +1,6 @@
 //! What can be known of a wish before anything is stored or sent: accounts, capabilities, routes, keys, options.
 
-use super::{Context, routes};
+use super::{Context, routes, targets};
 use crate::{
     ca::{CaCapabilities, OrderRequest, Purpose, PurposeKind},
     error::{Error, Operation, Result},
@@ -30,17 +30,13 @@ pub(super) async fn check(
         let (field, value) = ("key algorithm".into(), algorithm.to_string().into());
         return Err(fail(InputError::Value { field, value, rule: rule.into() }));
     }
-    for target in &spec.deploy {
-        let target = context.accounts.target(target).map_err(fail)?;
-        if !target.provider.capabilities().install {
-            let rule = "this target takes no certificates";
-            return Err(fail(InputError::setting(target.name.to_string(), rule)));
-        }
-    }
-    if let KeySource::OnTarget(target) = &spec.key.source {
-        check_target_key(context, spec, target, algorithm).map_err(fail)?;
-    }
     let mappings = context.mappings().await?;
+    let chosen = targets::choose(spec, &mappings, &ca.options.default_targets);
+    targets::check(context, chosen.keys().chain(spec.rollout.named())).map_err(fail)?;
+    spec.rollout.check().map_err(fail)?;
+    if let KeySource::OnTarget(holder) = &spec.key.source {
+        check_target_key(context, holder, algorithm, chosen.keys()).map_err(fail)?;
+    }
     let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
     let challenges = routes::check(context, spec, &mappings, default, &capabilities).map_err(fail)?;
     let names = spec.identifiers.iter().cloned().collect();
@@ -69,12 +65,12 @@ pub(super) async fn check(
     super::catalog::check(context, &ca, &request).await?.map_err(fail)
 }
 
-/// Checks that a target can make the key, and that nobody else needs it.
-fn check_target_key(
+/// Checks that a target can make the key, and that no other of `targets` needs it.
+fn check_target_key<'a>(
     context: &Context,
-    spec: &CertificateSpec,
     holder: &AccountName,
     algorithm: KeyAlgorithm,
+    mut targets: impl Iterator<Item = &'a AccountName>,
 ) -> Result<(), InputError> {
     let target = context.accounts.target(holder)?;
     let kinds = target.provider.capabilities().keys;
@@ -87,7 +83,7 @@ fn check_target_key(
         let (field, value) = ("key algorithm".into(), algorithm.to_string().into());
         return Err(InputError::Value { field, value, rule: rule.into() });
     }
-    if let Some(other) = spec.deploy.iter().find(|target| *target != holder) {
+    if let Some(other) = targets.find(|target| *target != holder) {
         let rule = format!("the key is made on {holder} and never leaves it; deploy there alone");
         return Err(InputError::setting(other.to_string(), rule));
     }

@@ -1,12 +1,16 @@
 //! The certificate: what the subscriber wants to keep alive.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     Actor,
     policy::{KeyPolicy, RenewalPolicy, ValidationPolicy},
+    rollout::{Rollout, RolloutProgress, TargetReason},
 };
 use crate::{
     ca::{Contact, RenewalWindow},
@@ -64,9 +68,12 @@ pub struct CertificateSpec {
     /// When it is renewed.
     #[serde(default)]
     pub renewal: RenewalPolicy,
-    /// The targets that get it.
+    /// The targets that get it; if empty, those that the domain mappings name, or else the defaults of the CA account.
     #[serde(default)]
     pub deploy: BTreeSet<AccountName>,
+    /// In which order they get a new version. Defaults to all at once.
+    #[serde(default)]
+    pub rollout: Rollout,
 }
 
 impl CertificateSpec {
@@ -86,6 +93,7 @@ impl CertificateSpec {
             validation: ValidationPolicy::default(),
             renewal: RenewalPolicy::default(),
             deploy: BTreeSet::new(),
+            rollout: Rollout::AllAtOnce,
         }
     }
 
@@ -111,6 +119,13 @@ impl CertificateSpec {
     #[must_use]
     pub fn deploy(mut self, target: AccountName) -> Self {
         self.deploy.insert(target);
+        self
+    }
+
+    /// Sets in which order targets get a new version.
+    #[must_use]
+    pub fn rollout(mut self, rollout: Rollout) -> Self {
+        self.rollout = rollout;
         self
     }
 
@@ -199,6 +214,16 @@ pub struct Certificate {
     /// Revocations that were asked for and that the CA has not confirmed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revocations: Vec<PendingRevocation>,
+    /// The targets that get it, and why each. Decided when it is wanted, when a version becomes current, and when the wish
+    /// or a mapping changes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<AccountName, TargetReason>,
+    /// The rollout of the current version, while targets wait for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutProgress>,
+    /// Whether the targets are to be looked through: a mapping has changed, or others may wait for one that has news.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub targets_due: bool,
 }
 
 /// A revocation that was asked for and that the CA has not confirmed.
@@ -280,6 +305,9 @@ impl Certificate {
             noticed_days: None,
             remark: None,
             revocations: Vec::new(),
+            targets: BTreeMap::new(),
+            rollout: None,
+            targets_due: false,
         }
     }
 

@@ -46,6 +46,12 @@ pub struct Deployment {
     /// Whether the target was found with another version than it had confirmed, since it last confirmed one.
     #[serde(default)]
     pub drifted: bool,
+    /// Whether somebody asked for the version to be installed again, and the engine has not begun with it.
+    #[serde(default)]
+    pub redeploy: bool,
+    /// Whether targets of later waves may wait for this one.
+    #[serde(default)]
+    pub awaited: bool,
 }
 
 impl Deployment {
@@ -62,6 +68,8 @@ impl Deployment {
             looks: 0,
             failure: None,
             drifted: false,
+            redeploy: false,
+            awaited: false,
         }
     }
 
@@ -90,7 +98,9 @@ impl Deployment {
 
     /// Takes over what is wanted of it in the stored record; returns whether that is something else.
     pub(crate) fn adopt_desired(&mut self, stored: &Self) -> bool {
-        let changed = self.desired != stored.desired;
+        let changed = self.desired != stored.desired || (stored.redeploy && !self.redeploy);
+        self.redeploy |= stored.redeploy;
+        self.awaited |= stored.awaited;
         match stored.desired {
             Some(version) => self.want(version),
             None => self.desired = None,
@@ -131,6 +141,11 @@ pub enum DeploymentState {
 }
 
 impl DeploymentState {
+    /// Whether nothing was begun that has to be brought to an end first.
+    pub(crate) fn is_at_rest(self) -> bool {
+        matches!(self, Self::Wanted | Self::Live | Self::Failing)
+    }
+
     /// The text form.
     pub fn as_str(self) -> &'static str {
         match self {

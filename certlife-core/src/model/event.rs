@@ -1,5 +1,7 @@
 //! The event: one line of the audit trail and of the feed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     certificate::RenewalTrigger,
     order::{OrderState, Request, RouteReason},
     policy::Route,
+    rollout::TargetReason,
 };
 use crate::{
     ca::{PurposeKind, Stage},
@@ -236,6 +239,38 @@ pub enum EventKind {
         /// The version whose key it is.
         version: VersionId,
     },
+    /// It is decided which targets get the certificate.
+    TargetsChosen {
+        /// The targets, and why each.
+        targets: BTreeMap<AccountName, TargetReason>,
+    },
+    /// A wave of targets gets the version.
+    WaveStarted {
+        /// The version.
+        version: VersionId,
+        /// The wave, from 1.
+        wave: usize,
+        /// Of how many.
+        of: usize,
+        /// Its targets.
+        targets: BTreeSet<AccountName>,
+    },
+    /// The rollout does not go on by itself, because it failed at a target.
+    RolloutHeld {
+        /// The version.
+        version: VersionId,
+        /// The target.
+        target: AccountName,
+        /// How it failed.
+        failure: Failure,
+    },
+    /// A person let the rollout go on.
+    RolloutContinued {
+        /// The version.
+        version: VersionId,
+        /// The targets that it no longer waits for.
+        past: BTreeSet<AccountName>,
+    },
     /// A version is being installed on a target.
     Installing {
         /// The target.
@@ -277,6 +312,16 @@ pub enum EventKind {
         target: AccountName,
         /// What was found.
         failure: Failure,
+    },
+    /// A target that was found with something else has again what it had confirmed, and nobody asked for it here.
+    DriftGone {
+        /// The target.
+        target: AccountName,
+    },
+    /// A person asked for the version to be installed on a target again.
+    RedeployAsked {
+        /// The target.
+        target: AccountName,
     },
     /// The certificate is gone from the target.
     Uninstalled {

@@ -1,6 +1,9 @@
 //! Policies: what the host wants to happen, stated once a certificate.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -121,17 +124,51 @@ impl Route {
     }
 }
 
-/// Says how the identifiers at and below a domain are validated, unless an order says otherwise.
+/// Says how the identifiers at and below a domain are validated and which targets get their certificates, unless an order
+/// or certificate says otherwise. As JSON: `{ "domain": "example.com", "route": { "dns": "corp" }, "deploy": ["web"] }`.
 ///
-/// The longest matching domain wins. The owner name that is finally written counts, so that a delegated
-/// `_acme-challenge` finds the account of the zone it leads to.
+/// The longest matching domain that speaks of the matter wins: one that names targets only leaves the route to a
+/// shorter one. For the route the owner name that is finally written counts, so that a delegated `_acme-challenge`
+/// finds the account of the zone it leads to; for targets the identifier does, and those of several identifiers add up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "hosts build it")]
 pub struct DomainMapping {
     /// The domain.
     pub domain: Fqdn,
-    /// How.
-    pub route: Route,
+    /// How identifiers are validated; none leaves it to other rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Route>,
+    /// The targets that get the certificates; empty leaves it to other rules.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub deploy: BTreeSet<AccountName>,
+}
+
+impl DomainMapping {
+    /// Starts a mapping that says nothing yet.
+    pub fn new(domain: Fqdn) -> Self {
+        Self { domain, route: None, deploy: BTreeSet::new() }
+    }
+
+    /// Sets how identifiers are validated.
+    #[must_use]
+    pub fn route(mut self, route: Route) -> Self {
+        self.route = Some(route);
+        self
+    }
+
+    /// Adds a target.
+    #[must_use]
+    pub fn deploy(mut self, target: AccountName) -> Self {
+        self.deploy.insert(target);
+        self
+    }
+
+    /// The one of `mappings` with the longest domain that `name` lies within.
+    pub(crate) fn longest<'a>(mappings: impl Iterator<Item = &'a Self>, name: &Fqdn) -> Option<&'a Self> {
+        mappings
+            .filter(|mapping| name.is_within(&mapping.domain))
+            .max_by_key(|mapping| mapping.domain.as_str().len())
+    }
 }
 
 /// When a certificate is renewed.

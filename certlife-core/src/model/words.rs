@@ -2,15 +2,16 @@
 //!
 //! Programs read the serialized forms, which are stable; these words may get better with any release.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use super::{
     CertificateStatus, DecidedBy, DeploymentState, Event, EventKind, Occurrence, OrderState, RenewalTrigger,
-    Request, Route, RouteReason,
+    Request, Route, RouteReason, TargetReason,
 };
 use crate::{
     ca::{PurposeKind, Stage},
     error::Failure,
+    id::AccountName,
     name::Identifier,
     text::VendorText,
 };
@@ -88,6 +89,23 @@ impl fmt::Display for EventKind {
             }
             Self::VersionRevoked { version, reason } => write!(f, "version {version} revoked ({reason:?})"),
             Self::KeyExported { version } => write!(f, "private key of version {version} exported"),
+            Self::TargetsChosen { targets } if targets.is_empty() => f.write_str("no target gets it"),
+            Self::TargetsChosen { targets } => {
+                let each = targets.iter().map(|(target, because)| format!("{target}, {because}"));
+                write!(f, "deployed to {}", each.collect::<Vec<_>>().join("; "))
+            }
+            Self::WaveStarted { version, wave, of, targets } => {
+                write!(f, "wave {wave} of {of} gets version {version}: {}", names(targets))
+            }
+            Self::RolloutHeld { version, target, failure } => {
+                write!(f, "the rollout of version {version} is held by {target}: {}", failure.message)
+            }
+            Self::RolloutContinued { version, past } if past.is_empty() => {
+                write!(f, "the rollout of version {version} goes on")
+            }
+            Self::RolloutContinued { version, past } => {
+                write!(f, "the rollout of version {version} goes on past {}", names(past))
+            }
             Self::Installing { target, version } => write!(f, "installing version {version} on {target}"),
             Self::DeploymentLive { target, version, .. } => write!(f, "{target} confirms version {version}"),
             Self::DeploymentFailed { target, failure, next, .. } => {
@@ -98,6 +116,8 @@ impl fmt::Display for EventKind {
             }
             Self::RolledBack { target, version: None } => write!(f, "{target} was rolled back"),
             Self::DriftFound { target, failure } => write!(f, "{target} has changed: {}", failure.message),
+            Self::DriftGone { target } => write!(f, "{target} has again what it should have"),
+            Self::RedeployAsked { target } => write!(f, "asked to install on {target} again"),
             Self::Uninstalled { target } => write!(f, "removed from {target}"),
             Self::ExpiryNoticed { days } => write!(f, "expires within {days} days"),
             Self::ImportProgress { account, listed, imported, last } => {
@@ -120,6 +140,10 @@ fn list(identifiers: &[Identifier]) -> String {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
+}
+
+fn names(targets: &BTreeSet<AccountName>) -> String {
+    targets.iter().map(AccountName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn are(identifiers: &[Identifier]) -> String {
@@ -156,6 +180,16 @@ impl fmt::Display for RouteReason {
             Self::OrderRoute => f.write_str("as was asked for in this order"),
             Self::IdentifierRoute => f.write_str("as the certificate says for this identifier"),
             Self::CertificateRoute => f.write_str("as the certificate says"),
+            Self::DomainMapping(domain) => write!(f, "as {domain} is mapped"),
+            Self::AccountDefault => f.write_str("as the CA account's default says"),
+        }
+    }
+}
+
+impl fmt::Display for TargetReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate => f.write_str("as the certificate says"),
             Self::DomainMapping(domain) => write!(f, "as {domain} is mapped"),
             Self::AccountDefault => f.write_str("as the CA account's default says"),
         }

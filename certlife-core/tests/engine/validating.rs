@@ -24,9 +24,8 @@ async fn the_longest_domain_mapping_chooses_the_account_and_explain_says_so() {
     world.dns.add_zone("deep.example.com");
     let deep = world.dns.account(&["deep.example.com"]);
     engine.add_dns("deep".parse().unwrap(), std::sync::Arc::new(deep.reopened()), DnsOptions::default());
-    let mapping = |domain: &str, account: &str| DomainMapping {
-        domain: domain.parse().unwrap(),
-        route: Route::Dns(account.parse().unwrap()),
+    let mapping = |domain: &str, account: &str| {
+        DomainMapping::new(domain.parse().unwrap()).route(Route::Dns(account.parse().unwrap()))
     };
     let refused = engine.ensure(unrouted("www", &["a.example.com"])).await.unwrap_err();
     assert_eq!(refused.kind().code(), "no_validation");
@@ -59,14 +58,8 @@ async fn a_delegated_challenge_is_written_where_the_cname_leads() {
     engine.add_dns("net".parse().unwrap(), std::sync::Arc::new(other.reopened()), DnsOptions::default());
     engine
         .set_mappings(&[
-            DomainMapping {
-                domain: "example.com".parse().unwrap(),
-                route: Route::Dns("dns".parse().unwrap()),
-            },
-            DomainMapping {
-                domain: "acme.example.net".parse().unwrap(),
-                route: Route::Dns("net".parse().unwrap()),
-            },
+            DomainMapping::new("example.com".parse().unwrap()).route(Route::Dns("dns".parse().unwrap())),
+            DomainMapping::new("acme.example.net".parse().unwrap()).route(Route::Dns("net".parse().unwrap())),
         ])
         .await
         .unwrap();

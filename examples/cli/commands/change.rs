@@ -29,12 +29,33 @@ impl Session<'_> {
     }
 
     pub(super) async fn check(&self, one: One) -> Result<Outcome, Failure> {
-        let certificate = self.certificate(&one.name).await?;
         let now = self.host.clock.now();
-        for target in &certificate.spec.deploy {
-            self.host.caller.check_target(&one.name, target).await?;
+        let deployments = self.host.engine.deployments(&one.name).await?;
+        for deployment in deployments.iter().filter(|deployment| deployment.desired.is_some()) {
+            self.host.caller.check_target(&one.name, &deployment.target).await?;
         }
         self.settle(one, Some(now)).await
+    }
+
+    pub(super) async fn redeploy(&self, one: One, target: Option<AccountName>) -> Result<Outcome, Failure> {
+        let now = self.host.clock.now();
+        let targets = match target {
+            Some(target) => vec![target],
+            None => {
+                let deployments = self.host.engine.deployments(&one.name).await?;
+                let wanted = deployments.into_iter().filter(|deployment| deployment.desired.is_some());
+                wanted.map(|deployment| deployment.target).collect()
+            }
+        };
+        for target in &targets {
+            self.host.caller.redeploy(&one.name, target).await?;
+        }
+        self.settle(one, Some(now)).await
+    }
+
+    pub(super) async fn continue_rollout(&self, one: One) -> Result<Outcome, Failure> {
+        self.host.caller.continue_rollout(&one.name).await?;
+        self.settle(one, None).await
     }
 
     pub(super) async fn renew(&self, one: One) -> Result<Outcome, Failure> {

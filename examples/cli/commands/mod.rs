@@ -38,6 +38,8 @@ pub(crate) async fn run(common: &Common, command: Command, output: &Output) -> R
         Command::Pending => session.pending().await,
         Command::Verify(one) => session.verify(one).await,
         Command::Check(one) => session.check(one).await,
+        Command::Redeploy { one, target } => session.redeploy(one, target).await,
+        Command::Continue(one) => session.continue_rollout(one).await,
         Command::Renew(one) => session.renew(one).await,
         Command::Reissue { one, reason } => session.reissue(one, reason.as_deref()).await,
         Command::Revoke { one, version, reason, comment, replace } => {

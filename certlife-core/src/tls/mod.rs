@@ -2,8 +2,10 @@
 //!
 //! Any certificate is taken, for the question is which one is there, not whether to trust it. But the server
 //! has to sign the handshake with the certificate's key, so that a certificate without its key does not pass.
-//! Whether the chain is the right one is for the caller to compare. Speaking a protocol up to the point where
-//! TLS starts (STARTTLS) is as well: [`served_over`] takes it from there.
+//! Whether the chain is the right one is for the caller to compare. Protocols that begin in the clear are spoken up to
+//! the point where TLS starts by [`StartTls`].
+
+mod starttls;
 
 use std::{
     io,
@@ -25,7 +27,7 @@ use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, Unix
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout_at,
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 use webpki::RawPublicKeyEntity;
@@ -38,6 +40,8 @@ use crate::{
     text::VendorText,
     x509::{CertificateInfo, Chain, elements},
 };
+
+pub use self::starttls::StartTls;
 
 /// The certificates that a server showed, in its own order, and proved to have the key for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,12 +101,35 @@ pub async fn served_chain(
     server_name: Option<&DnsName>,
     timeout: Duration,
 ) -> Result<ServedChain> {
-    let deadline = tokio::time::Instant::now() + timeout;
-    let stream = timeout_at(deadline, TcpStream::connect(address))
+    let deadline = Instant::now() + timeout;
+    let stream = connect(address, deadline).await?;
+    served_over(stream, server_name, &[], deadline.duration_since(Instant::now())).await
+}
+
+/// As [`served_chain`], of a server that begins in the clear.
+///
+/// `timeout` spans connection, conversation and handshake.
+///
+/// # Errors
+///
+/// As [`served_chain`], and as [`StartTls::negotiate`].
+pub async fn served_chain_after(
+    protocol: StartTls,
+    address: SocketAddr,
+    server_name: Option<&DnsName>,
+    timeout: Duration,
+) -> Result<ServedChain> {
+    let deadline = Instant::now() + timeout;
+    let stream = connect(address, deadline).await?;
+    let stream = protocol.negotiate(stream, deadline.duration_since(Instant::now())).await?;
+    served_over(stream, server_name, &[], deadline.duration_since(Instant::now())).await
+}
+
+async fn connect(address: SocketAddr, deadline: Instant) -> Result<TcpStream> {
+    timeout_at(deadline, TcpStream::connect(address))
         .await
         .map_err(|_| failed(ErrorKind::Timeout))?
-        .map_err(|cause| failed(ErrorKind::Unreachable).because(cause))?;
-    served_over(stream, server_name, &[], deadline.duration_since(tokio::time::Instant::now())).await
+        .map_err(|cause| failed(ErrorKind::Unreachable).because(cause))
 }
 
 /// Reads which certificates a TLS server shows over a connection on which TLS is to start now.
@@ -141,7 +168,7 @@ where
         // Sent nowhere: SNI is off, and the witness does not look at it.
         None => ServerName::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED)),
     };
-    let deadline = tokio::time::Instant::now() + timeout;
+    let deadline = Instant::now() + timeout;
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
     match timeout_at(deadline, handshake).await {
         Err(_) => Err(failed(ErrorKind::Timeout)),
