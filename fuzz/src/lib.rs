@@ -8,6 +8,8 @@
 mod http_peer;
 mod parsers;
 mod peers;
+mod vendors;
 
 pub use parsers::*;
 pub use peers::*;
+pub use vendors::*;
