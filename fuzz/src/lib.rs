@@ -5,8 +5,11 @@
 //! seeds that it mutates, in every run of the tests. What is private to a crate is reached the way that an
 //! attacker would: by a server on loopback that answers with the bytes.
 
+mod http_peer;
 mod parsers;
 mod peers;
+mod vendors;
 
 pub use parsers::*;
 pub use peers::*;
+pub use vendors::*;

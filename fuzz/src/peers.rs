@@ -1,8 +1,8 @@
 //! Parsers behind a connection: a server on loopback gives the answer that is to be read.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, UdpSocket},
     sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,
@@ -10,18 +10,17 @@ use std::{
 
 use certlife_ca::acme::Acme;
 use certlife_core::{
-    CertificateAuthority as _, Clock, CsrTemplate, DnsLookup as _, DnsProvider as _, KeyAlgorithm,
-    LocalKeyRing, Lookup, Operation, PrivateKey, ProviderName, Sealer, Secret, SecretBytes, Timestamp, Vault,
-    async_trait,
+    CertificateAuthority as _, CsrTemplate, DnsLookup as _, DnsProvider as _, KeyAlgorithm, Lookup,
+    Operation, PrivateKey, ProviderName, Secret, Timestamp,
     ca::{OrderIntent, OrderRef, OrderRequest, Purpose},
     dns::{DnsRecord, RecordHandle},
-    http::{self, Client},
+    http::Client,
     lookup::{Question, RecordKind},
-    store::MemoryStore,
 };
 use certlife_dns::{cloudflare::Cloudflare, rfc2136::Rfc2136};
 use tokio::runtime::Runtime;
-use url::Url;
+
+use super::http_peer::{Hasty, HttpPeer, quick_settings, runtime, vault};
 
 /// An answer of a DNS server to a question for TXT, and for CNAME.
 pub fn dns_answer(data: &[u8]) -> bool {
@@ -193,10 +192,7 @@ impl AcmeWorld {
         let (runtime, peer) = (runtime(), HttpPeer::start());
         let origin = peer.origin();
         peer.answer(move |request| truth_or(&origin, request, 0, None));
-        let ring = LocalKeyRing::from_key(SecretBytes::new(vec![7; 32])).unwrap();
-        let vault =
-            Vault::new(Arc::new(MemoryStore::new()), Sealer::new(Arc::new(ring)), "acme".parse().unwrap());
-        let acme = Acme::builder(format!("{}/dir", peer.origin()), vault)
+        let acme = Acme::builder(format!("{}/dir", peer.origin()), vault("acme"))
             .terms_agreed(true)
             .http(quick_settings())
             .clock(Arc::new(Hasty::default()))
@@ -282,93 +278,6 @@ fn json_answer(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
             .into_bytes();
     answer.extend_from_slice(body);
     answer
-}
-
-/// Without a look at the certificates of this machine, which takes longer than an input.
-fn quick_settings() -> http::Settings {
-    let mut settings = http::Settings::default();
-    settings.bundled_roots = http::BundledRoots::Always;
-    settings
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// Sleeps in no time: whoever waits finds that the time has come.
-#[derive(Debug)]
-struct Hasty(Mutex<Timestamp>);
-
-impl Default for Hasty {
-    fn default() -> Self {
-        Self(Mutex::new(Timestamp::from_unix_seconds(1_767_225_600)))
-    }
-}
-
-#[async_trait]
-impl Clock for Hasty {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
-
-    async fn sleep_until(&self, deadline: Timestamp) {
-        let mut now = self.0.lock().unwrap();
-        *now = deadline.max(*now);
-    }
-}
-
-type Answers = Box<dyn Fn(&str) -> Vec<u8> + Send>;
-
-/// A web server that says what it is told to say.
-struct HttpPeer {
-    url: Url,
-    answers: Arc<Mutex<Answers>>,
-}
-
-impl HttpPeer {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-        let answers: Arc<Mutex<Answers>> = Arc::new(Mutex::new(Box::new(|_| Vec::new())));
-        let told = answers.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                // Whoever asked may be gone.
-                let _ = answer_http(stream, &told);
-            }
-        });
-        Self { url, answers }
-    }
-
-    fn origin(&self) -> String {
-        self.url.as_str().trim_end_matches('/').to_owned()
-    }
-
-    /// Answers requests, which are told by method and path, from now on.
-    fn answer(&self, answers: impl Fn(&str) -> Vec<u8> + Send + 'static) {
-        *self.answers.lock().unwrap() = Box::new(answers);
-    }
-}
-
-/// Reads one request, answers it and hangs up.
-fn answer_http(mut stream: TcpStream, answers: &Mutex<Answers>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let (mut line, mut length) = (String::new(), 0);
-    reader.read_line(&mut line)?;
-    let request = line.clone();
-    loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-    }
-    reader.read_exact(&mut vec![0; length])?;
-    let answer = answers.lock().unwrap()(&request);
-    stream.write_all(&answer)
 }
 
 /// A DNS server that answers every message with the same bytes, made to fit as far as the header goes.

@@ -41,6 +41,28 @@ impl Dice {
         data
     }
 
+    /// One of the seeds with up to three of its numbers replaced by what counts and sizes trip over.
+    pub(crate) fn renumbered(&mut self, seeds: &[&[u8]]) -> Vec<u8> {
+        const NUMBERS: [&[u8]; 8] = [
+            b"0",
+            b"1",
+            b"-1",
+            b"1e999",
+            b"4294967296",
+            b"9223372036854775807",
+            b"99999999999999999999",
+            b"null",
+        ];
+        let mut data = seeds[self.below(seeds.len())].to_vec();
+        for _ in 0..=self.below(3) {
+            let near = self.below(data.len());
+            let Some(from) = (near..data.len()).find(|at| data[*at].is_ascii_digit()) else { continue };
+            let until = (from..data.len()).find(|at| !data[*at].is_ascii_digit()).unwrap_or(data.len());
+            data.splice(from..until, NUMBERS[self.below(NUMBERS.len())].iter().copied());
+        }
+        data
+    }
+
     fn change(&mut self, data: &mut Vec<u8>, seeds: &[&[u8]]) {
         /// What parsers trip over: ends of ranges, lengths of DER, signs of JSON, names and HTTP.
         const TRICKY: [&[u8]; 22] = [

@@ -9,6 +9,7 @@
 mod targets;
 
 mod dice;
+mod fakes;
 mod seeds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,6 +21,9 @@ use seeds::{Seeds, pem};
 const INPUTS: usize = 3_000;
 /// How many answers a client gets, each of which takes several requests.
 const ANSWERS: usize = 500;
+
+/// How many scripts a vendor's client hears, each of which has several answers.
+const SCRIPTS: usize = 80;
 
 /// A fuzz target: returns whether it accepted the input.
 type Target = fn(&[u8]) -> bool;
@@ -151,4 +155,31 @@ fn acme() {
         input
     });
     assert!(accepted > 10, "only {accepted} answers were accepted");
+}
+
+/// Declares a test for each vendor whose whole API is played, with the talks that its fake has as seeds.
+macro_rules! vendors {
+    ($($vendor:ident $target:ident)*) => {
+        $(
+            #[test]
+            fn $target() {
+                let scripts = fakes::scripts(targets::Vendor::$vendor);
+                run_on(SCRIPTS, targets::$target, &scripts);
+                let scripts: Vec<&[u8]> = scripts.iter().map(Vec::as_slice).collect();
+                let accepted = run(SCRIPTS / 2, targets::$target, |dice| dice.renumbered(&scripts));
+                assert!(accepted > 5, "only {accepted} talks came to their end");
+            }
+        )*
+    };
+}
+
+vendors! {
+    Azure azure
+    ClouDns cloudns
+    DnsMadeEasy dnsmadeeasy
+    Entrust entrust
+    GoDaddy godaddy
+    Route53 route53
+    Sectigo sectigo
+    SslStore sslstore
 }

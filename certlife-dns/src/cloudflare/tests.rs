@@ -1,7 +1,7 @@
 use certlife_core::{Retry, dns::RecordData};
 use certlife_testkit::{
     clock::LeapClock,
-    dns::{Cannot, DnsFixture},
+    dns::{Cannot, Change, DnsFixture},
 };
 use serde_json::json;
 
@@ -105,6 +105,10 @@ impl DnsFixture for Fixture {
     fn lose_next_answer(&self) -> Result<(), Cannot> {
         self.fake.world().lose_next_answer = true;
         Ok(())
+    }
+
+    fn intrude(&self, _: Change, _: &Fqdn, _: &str) -> Result<(), Cannot> {
+        Err(Cannot("each value is a record of its own, and no change touches another one"))
     }
 
     fn fail_in_body(&self) -> Result<(), Cannot> {

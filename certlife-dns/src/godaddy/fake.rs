@@ -29,8 +29,8 @@ pub(super) struct World {
     pub(super) stale_reads: u32,
     /// How many more changes find the zone busy.
     pub(super) busy: u32,
-    /// Values that somebody else adds, one just before each change.
-    pub(super) intruders: VecDeque<String>,
+    /// Names and values that somebody else adds, one just before each change.
+    pub(super) intruders: VecDeque<(String, String)>,
     /// How often somebody else puts the set back as it was, just after a change.
     pub(super) restorers: u32,
     /// The scopes that the token lacks.
@@ -114,9 +114,7 @@ impl FakeGoDaddy {
 
     /// Puts a TXT value beside what is at `name`.
     pub(super) fn insert(&self, name: &str, value: &str) {
-        let mut world = self.world();
-        let (zone, name) = world.place(name).expect("a zone for the name");
-        world.put(&zone, "TXT", &name, value, 3_600);
+        self.world().insert(name, value);
     }
 
     /// The TXT values at `name`.
@@ -162,6 +160,11 @@ impl World {
         let Some((zone, name)) = self.place(name) else { return Vec::new() };
         let here = self.records.iter().filter(|record| record.is(&zone, kind, &name));
         here.map(|record| record.data.clone()).collect()
+    }
+
+    fn insert(&mut self, name: &str, value: &str) {
+        let (zone, name) = self.place(name).expect("a zone for the name");
+        self.put(&zone, "TXT", &name, value, 3_600);
     }
 
     fn put(&mut self, zone: &str, kind: &str, name: &str, data: &str, ttl: u32) -> FakeRecord {
@@ -238,8 +241,8 @@ impl World {
             self.busy -= 1;
             return Err(fault(409, "CONFLICT", "The zone is being rebuilt"));
         }
-        if let Some(value) = self.intruders.pop_front() {
-            self.put("example.org", "TXT", "_acme-challenge.www", &value, 3_600);
+        if let Some((name, value)) = self.intruders.pop_front() {
+            self.insert(&name, &value);
         }
         let before = self.records.clone();
         let outcome = self.route(request, origin, classic);

@@ -4,7 +4,7 @@ mod token;
 
 use certlife_testkit::{
     clock::LeapClock,
-    dns::{Cannot, DnsFixture},
+    dns::{Cannot, Change, DnsFixture},
 };
 use serde_json::{Value, json};
 
@@ -123,6 +123,19 @@ impl DnsFixture for Fixture {
     fn lose_next_answer(&self) -> Result<(), Cannot> {
         self.fake.world().lose_next_answer = true;
         Ok(())
+    }
+
+    fn intrude(&self, change: Change, name: &Fqdn, value: &str) -> Result<(), Cannot> {
+        match (self.with_token, change) {
+            (true, _) => Err(Cannot("each value is a record of its own, and no change touches another one")),
+            (false, Change::Addition) => {
+                self.fake.world().intruders.push_back((name.to_string(), value.into()));
+                Ok(())
+            }
+            (false, Change::Removal) => Err(Cannot(
+                "a set is replaced by what is to stay, and GoDaddy has no means to notice that it changed meanwhile",
+            )),
+        }
     }
 
     fn fail_in_body(&self) -> Result<(), Cannot> {

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use certlife_testkit::dns::{Cannot, DnsFixture, MemoryDns};
+use certlife_testkit::dns::{Cannot, Change, DnsFixture, MemoryDns};
 
 use super::*;
 
@@ -51,6 +51,10 @@ impl DnsFixture for Desk {
     }
 
     fn lose_next_answer(&self) -> Result<(), Cannot> {
+        Err(NO_VENDOR)
+    }
+
+    fn intrude(&self, _: Change, _: &Fqdn, _: &str) -> Result<(), Cannot> {
         Err(NO_VENDOR)
     }
 

@@ -45,6 +45,8 @@ pub(super) struct World {
     pub(super) ignore_updates: bool,
     /// Neither looks at keys nor signs where it has no zone, as Knot.
     pub(super) like_knot: bool,
+    /// What somebody else adds just before the next update is carried out.
+    pub(super) intruder: Option<Record>,
     pub(super) seen: Vec<Seen>,
 }
 
@@ -82,6 +84,7 @@ impl FakeServer {
             refuse: None,
             ignore_updates: false,
             like_knot: false,
+            intruder: None,
             seen: Vec::new(),
         };
         let server = Self { address: udp.local_addr().unwrap(), world: Arc::new(Mutex::new(world)) };
@@ -265,6 +268,9 @@ impl World {
             return ResponseCode::FormErr;
         }
         let Some(records) = self.zones.get_mut(&apex) else { return ResponseCode::NotAuth };
+        if let Some(theirs) = self.intruder.take() {
+            add(records, &theirs);
+        }
         for needed in &request.answers {
             let used = needed.name == zone.name || records.iter().any(|record| record.name == needed.name);
             let bare = needed.ttl == 0 && matches!(needed.data, RData::Update0(RecordType::ANY));

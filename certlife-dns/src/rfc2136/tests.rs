@@ -1,7 +1,7 @@
 use certlife_core::{Retry, Timestamp};
 use certlife_testkit::{
     clock::LeapClock,
-    dns::{Cannot, DnsFixture},
+    dns::{Cannot, Change, DnsFixture},
 };
 use hickory_proto::{
     op::OpCode,
@@ -117,6 +117,12 @@ impl DnsFixture for Fixture {
 
     fn lose_next_answer(&self) -> Result<(), Cannot> {
         self.server.world().lose_next_update = true;
+        Ok(())
+    }
+
+    fn intrude(&self, _: Change, name: &Fqdn, value: &str) -> Result<(), Cannot> {
+        let text = RData::TXT(TXT::new(vec![value.into()]));
+        self.server.world().intruder = Some(Record::from_rdata(message::wire_name(name), 60, text));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use certlife_core::{
 };
 use certlife_dns::rfc2136::{Algorithm, Rfc2136, Rfc2136Builder, Transport};
 use certlife_testkit::{
-    dns::{Cannot, DnsFixture},
+    dns::{Cannot, Change, DnsFixture},
     servers::{NameServer, TsigKey},
 };
 
@@ -176,6 +176,12 @@ impl DnsFixture for Fixture {
 
     fn lose_next_answer(&self) -> Result<(), Cannot> {
         Err(Cannot("a real server answers every message; the fake one can lose them"))
+    }
+
+    fn intrude(&self, _: Change, _: &Fqdn, _: &str) -> Result<(), Cannot> {
+        Err(Cannot(
+            "nobody can stop a real server between two messages; the fake one lets somebody come in between",
+        ))
     }
 
     fn fail_in_body(&self) -> Result<(), Cannot> {

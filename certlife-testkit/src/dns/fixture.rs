@@ -9,6 +9,16 @@ use certlife_core::{DnsProvider, Fqdn};
 #[expect(clippy::exhaustive_structs, reason = "it is nothing but the reason")]
 pub struct Cannot(pub &'static str);
 
+/// A change that a provider makes to the records at a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a provider makes no others")]
+pub enum Change {
+    /// A value more.
+    Addition,
+    /// A value less.
+    Removal,
+}
+
 /// A provider under test, and a second view of the world behind it.
 ///
 /// The world holds a zone for [`name`](Self::name), and everything else that the methods name. What can be
@@ -52,6 +62,13 @@ pub trait DnsFixture: Sync {
 
     /// Lets the answer to the next change get lost after the change was made.
     fn lose_next_answer(&self) -> Result<(), Cannot>;
+
+    /// Has another writer add `value` to the TXT values at `name` between the question and the write of the next
+    /// `change` there, so that what the provider knows of the name is old when it writes.
+    ///
+    /// Cannot be staged where a value is a record of its own, or where the vendor itself adds to a set and takes from
+    /// it, and need not be where the vendor cannot notice; the provider's documentation then says what gets lost.
+    fn intrude(&self, change: Change, name: &Fqdn, value: &str) -> Result<(), Cannot>;
 
     /// Refuses every change from now on by an error in the body of an answer whose status says success, until
     /// [`recover`](Self::recover).

@@ -6,7 +6,7 @@ use certlife_core::{DnsProvider, Fqdn};
 
 use super::{
     account::MemoryAccount,
-    fixture::{Cannot, DnsFixture},
+    fixture::{Cannot, Change, DnsFixture},
     memory::MemoryDns,
 };
 
@@ -84,6 +84,10 @@ impl DnsFixture for MemoryFixture {
     fn lose_next_answer(&self) -> Result<(), Cannot> {
         self.account.lose_next_answers(1);
         Ok(())
+    }
+
+    fn intrude(&self, _: Change, _: &Fqdn, _: &str) -> Result<(), Cannot> {
+        Err(Cannot("records in memory are read and changed in one step"))
     }
 
     fn fail_in_body(&self) -> Result<(), Cannot> {

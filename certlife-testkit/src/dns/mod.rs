@@ -13,7 +13,7 @@ pub mod suite;
 mod tests;
 
 pub use account::{Calls, MemoryAccount};
-pub use fixture::{Cannot, DnsFixture};
+pub use fixture::{Cannot, Change, DnsFixture};
 pub use memory::{MemoryDns, ServerFault};
 pub use memory_fixture::MemoryFixture;
 

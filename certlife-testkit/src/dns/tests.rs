@@ -16,6 +16,7 @@ mod promises {
 fn every_promise_of_the_suite_is_run() {
     let sources = [
         include_str!("suite/aliases.rs"),
+        include_str!("suite/conflicts.rs"),
         include_str!("suite/failures.rs"),
         include_str!("suite/values.rs"),
         include_str!("suite/zones.rs"),

@@ -55,7 +55,7 @@ impl World {
             return Err(fault(400, "Certificate cannot be deactivated"));
         }
         order.deactivated = true;
-        order.status = "DEACTIVATED".to_owned();
+        order.status = "DEACTIVATED".into();
         Ok((200, None))
     }
 
@@ -68,7 +68,7 @@ impl World {
             return Err(fault(400, "Certificate cannot be reactivated"));
         }
         order.deactivated = false;
-        order.status = "ACTIVE".to_owned();
+        order.status = "ACTIVE".into();
         Ok((200, None))
     }
 
@@ -84,7 +84,7 @@ impl World {
         if order.issued.is_none() || matches!(order.status.as_str(), "REVOKED" | "EXPIRED") {
             return Err(fault(400, "Certificate cannot be revoked"));
         }
-        order.status = "REVOKED".to_owned();
+        order.status = "REVOKED".into();
         order.revoked = Some((ask.crl_reason, ask.revocation_comment));
         Ok((200, None))
     }

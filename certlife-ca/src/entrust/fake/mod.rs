@@ -29,6 +29,9 @@ pub(crate) const USER: &str = "northwind-api-user";
 pub(crate) const KEY: &str = "invented-api-key-0123456789";
 pub(crate) const BASE: &str = "/enterprise/v2";
 
+/// Tells whether a proof is out in the world, by its kind (`TXT`, `HTTP`), place and value.
+pub(crate) type Eyes = Arc<dyn Fn(&str, &str, &str) -> bool + Send + Sync>;
+
 pub(crate) struct Fake {
     pub(crate) server: MockServer,
     world: Arc<Mutex<World>>,
@@ -57,6 +60,8 @@ pub(crate) struct World {
     pub(crate) generates_in: Option<Duration>,
     /// Reads until the random value of a domain is there, and again until the proof is looked at.
     pub(crate) value_after: u32,
+    /// Where proofs of domains are looked for.
+    pub(crate) eyes: Option<Eyes>,
     /// Whether approved and declined orders are left out of the list, as a later edition of the document says.
     pub(crate) hides_unfinished: bool,
     /// Whether approval takes two administrators.
@@ -177,6 +182,7 @@ impl World {
             polls_to_issue: 0,
             generates_in: None,
             value_after: 0,
+            eyes: None,
             hides_unfinished: false,
             quorum: false,
             reactivates: true,

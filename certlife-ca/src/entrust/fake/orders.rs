@@ -185,7 +185,7 @@ impl World {
     pub(super) fn take_renewal(&mut self, id: &str, body: &Body) -> Answer {
         let earlier = self.predecessor(id, body, &["ACTIVE", "READY", "EXPIRED"])?;
         let taken = self.take(&earlier.product, None, body, true)?;
-        self.order(earlier.id).status = "RENEWED".to_owned();
+        self.order(earlier.id).status = "RENEWED".into();
         Ok(taken)
     }
 
@@ -196,7 +196,7 @@ impl World {
         let earlier = self.predecessor(id, body, &["ACTIVE", "READY", "RENEWED"])?;
         let term = earlier.issued.as_ref().map(|issued| issued.end);
         let taken = self.take(&earlier.product, term, body, false)?;
-        self.order(earlier.id).status = "REISSUED".to_owned();
+        self.order(earlier.id).status = "REISSUED".into();
         Ok(taken)
     }
 
@@ -332,7 +332,7 @@ impl World {
         let chain = self.issuer.issue(&template).expect("the request was checked");
         let serial = format!("{:032X}", u128::from_be_bytes(serial));
         let order = self.order(id);
-        order.status = "ACTIVE".to_owned();
+        order.status = "ACTIVE".into();
         order.issued = Some(Issued { chain, serial, at: now, end });
     }
 

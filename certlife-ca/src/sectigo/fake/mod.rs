@@ -28,8 +28,6 @@ pub(crate) use self::{
     ssl::{LedgerLine, Record},
 };
 
-use crate::testing::Outside;
-
 pub(crate) const CUSTOMER: &str = "acme-corp";
 pub(crate) const LOGIN: &str = "pki-bot";
 pub(crate) const PASSWORD: &str = "invented-Passw0rd!";
@@ -46,6 +44,9 @@ pub(crate) const RSA_PROFILE: u64 = 3_190;
 pub(crate) const FIELD: &str = "Cost center";
 /// A domain that is validated for orders; those below the other one are known and not validated.
 pub(crate) const DOMAIN: &str = "suite.example";
+
+/// Tells whether a proof is out in the world, by its kind (`TXT`, `CNAME`, `HTTP`), place and value.
+pub(crate) type Eyes = Arc<dyn Fn(&str, &str, &str) -> bool + Send + Sync>;
 
 /// How clients log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +135,7 @@ pub(crate) struct World {
     /// What was published: kind, name and value.
     pub(crate) proofs: BTreeSet<(String, String, String)>,
     /// Where proofs are looked for besides.
-    pub(crate) outside: Option<Outside>,
+    pub(crate) eyes: Option<Eyes>,
     /// The names whose proofs fail.
     pub(crate) disproven: BTreeSet<String>,
     pub(crate) password_state: Value,
@@ -201,7 +202,7 @@ impl FakeSectigo {
             shows_lists: false,
             domains: account::domains(),
             proofs: BTreeSet::new(),
-            outside: None,
+            eyes: None,
             disproven: BTreeSet::new(),
             password_state: json!({ "state": "NEVER_EXPIRE" }),
             hides_validations: false,

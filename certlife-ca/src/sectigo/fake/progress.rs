@@ -6,7 +6,7 @@ use certlife_core::Csr;
 use certlife_testkit::ca::Template;
 use serde_json::{Value, json};
 
-use super::{Outside, Record, World};
+use super::{Record, World};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -16,14 +16,14 @@ impl World {
         let record = &self.records[&id];
         match record.status.as_str() {
             "Approved" => {
-                self.records.get_mut(&id).unwrap().status = "Applied".to_owned();
+                self.records.get_mut(&id).unwrap().status = "Applied".into();
                 return;
             }
             "Applied" => {}
             _ => return,
         }
         if record.names.iter().any(|name| self.disproven.contains(&name.to_string())) {
-            self.records.get_mut(&id).unwrap().status = "Rejected".to_owned();
+            self.records.get_mut(&id).unwrap().status = "Rejected".into();
             return;
         }
         if !self.prevalidation && !wanted(id, record).iter().all(|one| self.is_proven(one)) {
@@ -55,7 +55,7 @@ impl World {
         };
         record.chain = Some(self.issuer.issue(&template).unwrap());
         record.serial = Some(serial.map(|byte| format!("{byte:02X}")).join(":"));
-        record.status = "Issued".to_owned();
+        record.status = "Issued".into();
         self.issued.push(record.csr.clone());
     }
 
@@ -66,13 +66,7 @@ impl World {
     /// Looks for a proof: kind, place and value.
     pub(super) fn sees(&self, proof: &(String, String, String)) -> bool {
         let (kind, place, value) = proof;
-        let is_there = |outside: &Outside| match kind.as_str() {
-            "TXT" => outside.has_txt(place, value),
-            "CNAME" => outside.has_cname(place, value),
-            "HTTP" => outside.serves(place, value),
-            _ => false,
-        };
-        self.proofs.contains(proof) || self.outside.as_ref().is_some_and(is_there)
+        self.proofs.contains(proof) || self.eyes.as_ref().is_some_and(|sees| sees(kind, place, value))
     }
 
     pub(super) fn shown_dcv(&self, id: u64) -> Value {

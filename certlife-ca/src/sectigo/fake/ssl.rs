@@ -16,6 +16,7 @@ use super::{
 /// What was ordered, and whether it costs money.
 #[derive(Debug, Clone)]
 pub(crate) struct LedgerLine {
+    pub(crate) id: u64,
     pub(crate) csr: String,
     pub(crate) paid: bool,
 }
@@ -185,7 +186,7 @@ impl World {
         self.check_domains(&names, body.dcv_mode.as_deref(), body.dcv_email.as_deref())?;
         self.reasons.push(body.reason);
         let (polls, csr) = (self.polls, body.csr);
-        self.ledger.push(LedgerLine { csr: csr.clone(), paid: false });
+        self.ledger.push(LedgerLine { id, csr: csr.clone(), paid: false });
         let record = self.record(id)?;
         *record = Record { csr, names, status: "Applied".to_owned(), polls, dcv_mode: body.dcv_mode, ..old };
         Ok(done(204))
@@ -258,7 +259,7 @@ impl World {
         if record.status != "Requested" {
             return Err(refusal(-1112, "The request cannot be approved in its current state"));
         }
-        record.status = if verb == "approve" { "Approved" } else { "Declined" }.to_owned();
+        record.status = if verb == "approve" { "Approved" } else { "Declined" }.into();
         Ok(done(204))
     }
 
@@ -278,7 +279,7 @@ impl World {
         if record.status != "Issued" {
             return Err(refusal(-102, "Revocation is possible for issued certificates only"));
         }
-        record.status = "Revoked".to_owned();
+        record.status = "Revoked".into();
         Ok(done(204))
     }
 
@@ -314,7 +315,7 @@ impl World {
     fn book(&mut self, record: Record) -> u64 {
         let csr = record.csr.clone();
         let id = self.insert(record);
-        self.ledger.push(LedgerLine { csr, paid: true });
+        self.ledger.push(LedgerLine { id, csr, paid: true });
         id
     }
 

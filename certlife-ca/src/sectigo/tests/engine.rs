@@ -35,7 +35,13 @@ impl Host {
 
     fn over(fx: Fixture) -> Self {
         let (base, outside) = (testing::Host::new("sectigo", &fx.clock), Outside::new(&fx.clock, DOMAIN));
-        fx.fake.world().outside = Some(outside.clone());
+        let seen = outside.clone();
+        fx.fake.world().eyes = Some(Arc::new(move |kind, place, value| match kind {
+            "TXT" => seen.has_txt(place, value),
+            "CNAME" => seen.has_cname(place, value),
+            "HTTP" => seen.serves(place, value),
+            _ => false,
+        }));
         Self { fx, base, outside }
     }
 

@@ -38,7 +38,7 @@ async fn ids_in_a_handle_that_are_none_or_of_another_zone_are_not_used() {
 #[tokio::test]
 async fn a_duplicate_that_was_not_seen_is_there_already() {
     let fx = Fixture::token().await;
-    fx.fake.world().intruders.push_back("same".into());
+    fx.fake.world().intruders.push_back((OWNER.into(), "same".into()));
     let added = fx.dns().add(&record("same")).await.unwrap();
     assert!(added.existed);
     assert!(added.handle.vendor["record"].is_string());

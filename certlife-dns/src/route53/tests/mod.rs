@@ -3,7 +3,7 @@ mod changes;
 
 use certlife_testkit::{
     clock::LeapClock,
-    dns::{Cannot, DnsFixture},
+    dns::{Cannot, Change, DnsFixture},
 };
 
 use super::{
@@ -126,6 +126,11 @@ impl DnsFixture for Fixture {
 
     fn lose_next_answer(&self) -> Result<(), Cannot> {
         self.fake.world().lose_next_answer = true;
+        Ok(())
+    }
+
+    fn intrude(&self, _: Change, name: &Fqdn, value: &str) -> Result<(), Cannot> {
+        self.fake.world().meddling.push((name.to_string(), format!("\"{value}\"")));
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a promise that is not kept ends the test")]
 
 mod aliases;
+mod conflicts;
 mod failures;
 mod values;
 mod zones;
@@ -19,6 +20,7 @@ use certlife_core::{
 use super::fixture::{Cannot, DnsFixture};
 
 pub use aliases::*;
+pub use conflicts::*;
 pub use failures::*;
 pub use values::*;
 pub use zones::*;
@@ -39,6 +41,8 @@ macro_rules! dns_promises {
             a_handle_works_after_a_restart
             a_handle_made_from_the_record_alone_works
             twenty_concurrent_changes_at_one_name_all_count
+            an_addition_by_others_during_ours_survives
+            an_addition_by_others_during_a_removal_survives
             values_that_differ_only_in_case_are_two
             awkward_values_come_out_as_they_went_in
             a_value_of_300_bytes_comes_out_in_one_piece
