@@ -14,8 +14,8 @@ mod words;
 pub use self::{
     account_policy::{AccountPolicy, DecidedBy, Selection},
     certificate::{
-        Certificate, CertificateSpec, CertificateState, CertificateStatus, PendingRevocation,
-        RenewalSchedule, RenewalTrigger,
+        Certificate, CertificateSpec, CertificateState, CertificateStatus, PendingDecision,
+        PendingRevocation, RenewalSchedule, RenewalTrigger,
     },
     deployment::{Deployment, DeploymentState, Evidence},
     event::{Actor, Event, EventKind, Occurrence},

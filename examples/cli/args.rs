@@ -90,10 +90,13 @@ pub(crate) enum Command {
         #[arg(long)]
         replace: bool,
     },
-    /// Decide on the order under way.
+    /// Decide on the order under way, or on a version that was issued.
     Decide {
         #[command(flatten)]
         one: One,
+        /// On this version, not on the order under way. Without an order under way it is the current one.
+        #[arg(long)]
+        version: Option<VersionId>,
         /// What is decided.
         #[arg(value_enum)]
         decision: Verdict,

@@ -158,6 +158,14 @@ async fn look(host: &Host, id: &CertificateId, looked: Option<Timestamp>) -> Res
             None => Look::Settled(Outcome::Failed),
         });
     }
+    if let Some(pending) = certificate.decisions.first() {
+        return Ok(match pending.next_attempt {
+            Some(_) => {
+                Look::Moving(format!("the CA is asked to {} version {}", pending.decision, pending.version))
+            }
+            None => Look::Settled(Outcome::Failed),
+        });
+    }
     if certificate.failed_orders > 0 {
         return Ok(Look::Settled(Outcome::Failed));
     }

@@ -9,6 +9,7 @@ mod catalog;
 mod certificate;
 mod commands;
 mod context;
+mod decisions;
 mod deleting;
 mod deployment;
 mod ending;

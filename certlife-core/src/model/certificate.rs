@@ -9,7 +9,7 @@ use super::{
     policy::{KeyPolicy, RenewalPolicy, ValidationPolicy},
 };
 use crate::{
-    ca::{Contact, RenewalWindow},
+    ca::{Contact, Decision, RenewalWindow},
     error::Failure,
     id::{AccountName, CertificateId, OrderId, VersionId},
     name::Identifier,
@@ -199,6 +199,35 @@ pub struct Certificate {
     /// Revocations that were asked for and that the CA has not confirmed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revocations: Vec<PendingRevocation>,
+    /// Decisions on versions that were asked for and that the CA has not confirmed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<PendingDecision>,
+    /// Since when the current version is on hold at the CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Timestamp>,
+    /// Since when the current version is out of the CA's management.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deactivated: Option<Timestamp>,
+}
+
+/// A decision on an issued version that was asked for and that the CA has not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PendingDecision {
+    /// The version.
+    pub version: VersionId,
+    /// What was decided.
+    pub decision: Decision,
+    /// Who decided.
+    pub actor: Actor,
+    /// Attempts that failed.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Why the last one failed.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+    /// When the CA is asked next; none if it refused, until somebody asks again.
+    pub next_attempt: Option<Timestamp>,
 }
 
 /// A revocation that was asked for and that the CA has not confirmed.
@@ -256,6 +285,8 @@ pub enum CertificateStatus {
     Expired,
     /// The host paused it.
     Paused,
+    /// The current version is on hold at the CA, so that whoever checks refuses it.
+    Suspended,
     /// Revoked and not to be renewed.
     Revoked,
 }
@@ -280,6 +311,9 @@ impl Certificate {
             noticed_days: None,
             remark: None,
             revocations: Vec::new(),
+            decisions: Vec::new(),
+            suspended: None,
+            deactivated: None,
         }
     }
 
@@ -289,6 +323,7 @@ impl Certificate {
             (CertificateState::Revoked, _) => CertificateStatus::Revoked,
             (_, Some((_, not_after))) if not_after < now => CertificateStatus::Expired,
             (CertificateState::Paused, _) => CertificateStatus::Paused,
+            _ if self.suspended.is_some() => CertificateStatus::Suspended,
             _ if self.failed_orders > 0 => CertificateStatus::Failing,
             (_, None) => CertificateStatus::Pending,
             _ if self.order.is_some() => CertificateStatus::Renewing,

@@ -9,7 +9,7 @@ use super::{
     policy::Route,
 };
 use crate::{
-    ca::{PurposeKind, Stage},
+    ca::{Decision, PurposeKind, Stage},
     digest::Fingerprint,
     error::Failure,
     id::{AccountName, CertificateId, OrderId, VersionId},
@@ -230,6 +230,29 @@ pub enum EventKind {
         version: VersionId,
         /// Why.
         reason: RevocationReason,
+    },
+    /// A person decided on an issued version.
+    DecisionAsked {
+        /// The version.
+        version: VersionId,
+        /// What.
+        decision: Decision,
+    },
+    /// The CA refused a decision on an issued version.
+    DecisionRefused {
+        /// The version.
+        version: VersionId,
+        /// What.
+        decision: Decision,
+        /// Why.
+        failure: Failure,
+    },
+    /// The CA carried a decision on an issued version out.
+    VersionDecided {
+        /// The version.
+        version: VersionId,
+        /// What.
+        decision: Decision,
     },
     /// A private key left certlife through an explicit export.
     KeyExported {

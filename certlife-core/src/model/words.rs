@@ -9,7 +9,7 @@ use super::{
     Request, Route, RouteReason,
 };
 use crate::{
-    ca::{PurposeKind, Stage},
+    ca::{Decision, PurposeKind, Stage},
     error::Failure,
     name::Identifier,
     text::VendorText,
@@ -87,6 +87,13 @@ impl fmt::Display for EventKind {
                 write!(f, "version {version} is not revoked: {}", failure.message)
             }
             Self::VersionRevoked { version, reason } => write!(f, "version {version} revoked ({reason:?})"),
+            Self::DecisionAsked { version, decision } => write!(f, "asked to {decision} version {version}"),
+            Self::DecisionRefused { version, decision, failure } => {
+                write!(f, "the CA does not {decision} version {version}: {}", failure.message)
+            }
+            Self::VersionDecided { version, decision } => {
+                write!(f, "version {version}: the CA did as asked, {decision}")
+            }
             Self::KeyExported { version } => write!(f, "private key of version {version} exported"),
             Self::Installing { target, version } => write!(f, "installing version {version} on {target}"),
             Self::DeploymentLive { target, version, .. } => write!(f, "{target} confirms version {version}"),
@@ -181,6 +188,15 @@ words! {
         Requested => "it was asked for",
         Revoked => "the current version is revoked",
     }
+    Decision {
+        Approve => "approve",
+        Decline => "decline",
+        Suspend => "suspend",
+        Resume => "resume",
+        Cancel => "cancel",
+        Deactivate => "deactivate",
+        Reactivate => "reactivate",
+    }
     DecidedBy {
         Certificate => "its own settings",
         Account => "the settings of its CA account",
@@ -193,6 +209,7 @@ words! {
         Failing => "failing",
         Expired => "expired",
         Paused => "paused",
+        Suspended => "suspended",
         Revoked => "revoked",
     }
     OrderState {
@@ -240,7 +257,7 @@ impl fmt::Display for DeploymentState {
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Decide(decision) => write!(f, "{} the order", format!("{decision:?}").to_lowercase()),
+            Self::Decide(decision) => write!(f, "{decision} the order"),
             Self::Verify => f.write_str("verify what was published by hand"),
             Self::Revalidate { identifier, route } => write!(f, "prove {identifier} by {route}"),
             Self::PlaceAgain => f.write_str("place the order in doubt again"),

@@ -3,6 +3,7 @@
 
 mod cancelling;
 mod crashes;
+mod deciding;
 mod deploying;
 mod desk;
 mod finding;

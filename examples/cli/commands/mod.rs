@@ -43,7 +43,7 @@ pub(crate) async fn run(common: &Common, command: Command, output: &Output) -> R
         Command::Revoke { one, version, reason, comment, replace } => {
             session.revoke(one, version, reason, comment.as_deref(), replace).await
         }
-        Command::Decide { one, decision } => session.decide(one, decision).await,
+        Command::Decide { one, version, decision } => session.decide(one, version, decision).await,
         Command::Cancel(one) => session.cancel(one).await,
         Command::Delete { name } => session.delete(&name).await,
         Command::Import { account, all, names, placed_after } => {

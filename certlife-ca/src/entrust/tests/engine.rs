@@ -160,3 +160,28 @@ async fn a_renewal_that_the_list_hides_at_first_is_paid_once() {
         assert_eq!((order.state, host.paid()), (OrderState::Issued, 2), "{mishap:?}: {order:#?}");
     }
 }
+
+#[tokio::test]
+async fn what_is_issued_is_put_on_hold_and_taken_out_of_management_and_back() {
+    let host = Host::new().await;
+    let engine = host.engine().await;
+    engine.ensure(spec(&OrderOptions::new())).await.unwrap();
+    host.work(&engine, DAY).await;
+    let version = engine.certificate(&www()).await.unwrap().current.unwrap();
+    let state = || {
+        let world = host.scene.fake.world();
+        (world.orders[0].status.clone(), world.orders[0].deactivated)
+    };
+    for (decision, expected) in [
+        (Decision::Suspend, "SUSPENDED"),
+        (Decision::Resume, "ACTIVE"),
+        (Decision::Deactivate, "ACTIVE"),
+        (Decision::Reactivate, "ACTIVE"),
+    ] {
+        host.scene.fake.befall(Step::Decide, Mishap::Fail);
+        engine.decide_version(version, decision).await.unwrap();
+        host.work(&engine, DAY).await;
+        assert_eq!(state(), (expected.to_owned(), decision == Decision::Deactivate), "{decision:?}");
+        assert!(engine.certificate(&www()).await.unwrap().decisions.is_empty(), "{decision:?}");
+    }
+}
