@@ -5,6 +5,7 @@
 mod account_policy;
 mod certificate;
 mod deployment;
+mod domain;
 mod event;
 mod order;
 mod policy;
@@ -18,6 +19,7 @@ pub use self::{
         PendingRevocation, RenewalSchedule, RenewalTrigger,
     },
     deployment::{Deployment, DeploymentState, Evidence},
+    domain::{DomainRequest, DomainState, ManagedDomain},
     event::{Actor, Event, EventKind, Occurrence},
     order::{Order, OrderState, Publication, PublicationState, Request, RouteReason},
     policy::{

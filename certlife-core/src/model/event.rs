@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     account_policy::AccountPolicy,
     certificate::RenewalTrigger,
+    domain::DomainState,
     order::{OrderState, Request, RouteReason},
     policy::Route,
 };
@@ -321,6 +322,37 @@ pub enum EventKind {
         imported: usize,
         /// Whether it was the last page.
         last: bool,
+    },
+    /// A person asked for a domain to be validated at a CA account apart from orders.
+    DomainAsked {
+        /// The CA account.
+        account: AccountName,
+        /// The domain.
+        domain: Identifier,
+        /// How.
+        route: Route,
+    },
+    /// The CA has validated a domain apart from orders, or says that it still is.
+    DomainValidated {
+        /// The CA account.
+        account: AccountName,
+        /// The domain.
+        domain: Identifier,
+        /// Until when, where the CA says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        valid_until: Option<Timestamp>,
+    },
+    /// The validation of a domain is over without success.
+    DomainEnded {
+        /// The CA account.
+        account: AccountName,
+        /// The domain.
+        domain: Identifier,
+        /// How.
+        state: DomainState,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
     /// The policy of a CA account was changed.
     AccountPolicyChanged {

@@ -5,8 +5,8 @@
 use std::fmt;
 
 use super::{
-    CertificateStatus, DecidedBy, DeploymentState, Event, EventKind, Occurrence, OrderState, RenewalTrigger,
-    Request, Route, RouteReason,
+    CertificateStatus, DecidedBy, DeploymentState, DomainState, Event, EventKind, Occurrence, OrderState,
+    RenewalTrigger, Request, Route, RouteReason,
 };
 use crate::{
     ca::{Decision, PurposeKind, Stage},
@@ -111,6 +111,20 @@ impl fmt::Display for EventKind {
                 let state = if *last { "looked through" } else { "being looked through" };
                 write!(f, "orders at {account} {state}: {listed} listed, {imported} taken over")
             }
+            Self::DomainAsked { account, domain, route } => {
+                write!(f, "asked to validate {domain} at {account} by {route}")
+            }
+            Self::DomainValidated { account, domain, valid_until } => {
+                write!(f, "{domain} is validated at {account}")?;
+                match valid_until {
+                    Some(end) => write!(f, " until {end}"),
+                    None => Ok(()),
+                }
+            }
+            Self::DomainEnded { account, domain, state, failure } => {
+                write!(f, "the validation of {domain} at {account} {state}")?;
+                words_after(f, ": ", failure.as_ref().map(message))
+            }
             Self::AccountPolicyChanged { account, .. } => write!(f, "policy of account {account} changed"),
             Self::AccountSwitched { account, enabled } => {
                 write!(f, "account {account} {}", if *enabled { "enabled" } else { "disabled" })
@@ -160,6 +174,7 @@ impl fmt::Display for Route {
 impl fmt::Display for RouteReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::DomainRoute => f.write_str("as was asked for"),
             Self::OrderRoute => f.write_str("as was asked for in this order"),
             Self::IdentifierRoute => f.write_str("as the certificate says for this identifier"),
             Self::CertificateRoute => f.write_str("as the certificate says"),
@@ -225,6 +240,12 @@ words! {
         Rejected => "rejected",
         Cancelled => "cancelled",
         Expired => "expired",
+    }
+    DomainState {
+        Pending => "is under way",
+        Valid => "succeeded",
+        Failed => "failed",
+        Cancelled => "was given up",
     }
     Stage {
         Validating => "being validated",
