@@ -39,6 +39,17 @@ impl Outside {
             .target("web".parse().unwrap(), Crashing::new(web, plan), TargetOptions::default())
     }
 
+    /// Whether a proof can be seen, by its kind (`TXT`, `CNAME`, `HTTP`), place and value.
+    #[cfg(any(feature = "entrust", feature = "sectigo"))]
+    pub(crate) fn sees(&self, kind: &str, place: &str, value: &str) -> bool {
+        match kind {
+            "TXT" => self.has_txt(place, value),
+            "CNAME" => self.has_cname(place, value),
+            "HTTP" => self.serves(place, value),
+            _ => false,
+        }
+    }
+
     pub(crate) fn has_txt(&self, name: &str, value: &str) -> bool {
         self.dns.txt_values(&name.parse().unwrap()).iter().any(|there| there == value)
     }

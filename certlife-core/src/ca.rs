@@ -188,8 +188,9 @@ pub struct CaCapabilities {
     pub approvers: bool,
     /// Whether an identifier of an open order can be [validated anew](CertificateAuthority::revalidate).
     pub revalidation: bool,
-    /// Whether it [validates domains](CertificateAuthority::validate_domain) apart from orders.
-    pub domain_validation: bool,
+    /// Which proofs it takes for domains [apart](CertificateAuthority::validate_domain) from orders; empty if it
+    /// validates with orders only.
+    pub domain_challenges: BTreeSet<ChallengeKind>,
     /// Whether it has a catalog.
     pub catalog: bool,
     /// Whether existing orders can be listed.

@@ -5,6 +5,7 @@
 mod account_policy;
 mod certificate;
 mod deployment;
+mod domain;
 mod event;
 mod order;
 mod policy;
@@ -15,10 +16,11 @@ mod words;
 pub use self::{
     account_policy::{AccountPolicy, DecidedBy, Selection},
     certificate::{
-        Certificate, CertificateSpec, CertificateState, CertificateStatus, PendingRevocation,
-        RenewalSchedule, RenewalTrigger,
+        Certificate, CertificateSpec, CertificateState, CertificateStatus, PendingDecision,
+        PendingRevocation, RenewalSchedule, RenewalTrigger,
     },
     deployment::{Deployment, DeploymentState, Evidence},
+    domain::{DomainRequest, DomainState, ManagedDomain},
     event::{Actor, Event, EventKind, Occurrence},
     order::{Order, OrderState, Publication, PublicationState, Request, RouteReason},
     policy::{

@@ -63,6 +63,11 @@ pub enum Matter {
         /// What it says.
         failure: Failure,
     },
+    /// The CA refuses a decision on an issued version.
+    DecisionRefused {
+        /// What it says.
+        failure: Failure,
+    },
     /// A target does not confirm the version that it should have.
     DeploymentFailed {
         /// The target.
@@ -102,6 +107,7 @@ impl Notice {
             Matter::Expiring { not_after, days } => format!("expiring/{not_after}/{days}"),
             Matter::OrderNeedsPerson { .. } => format!("order/{at}"),
             Matter::RevocationRefused { .. } => format!("revocation/{at}"),
+            Matter::DecisionRefused { .. } => format!("decision/{at}"),
             Matter::DeploymentFailed { target, .. } => format!("deployment/{target}/{at}"),
             Matter::DriftFound { target, confirmed_at, .. } => {
                 // Found once more after a crash it is still the same.
@@ -135,6 +141,9 @@ impl Notifier for LogNotifier {
             Matter::OrderNeedsPerson { failure } => {
                 let why = failure.as_ref().map_or("", |failure| failure.message.as_str());
                 tracing::warn!(%certificate, why, "an order needs a person");
+            }
+            Matter::DecisionRefused { failure } => {
+                tracing::warn!(%certificate, why = %failure.message, "the CA refuses a decision on a version");
             }
             Matter::RevocationRefused { failure } => {
                 tracing::warn!(%certificate, why = %failure.message, "the CA refuses to revoke a version");

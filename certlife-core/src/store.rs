@@ -82,6 +82,8 @@ pub enum Kind {
     Account,
     /// What holds for the certificates of a CA account that say nothing themselves.
     Policy,
+    /// A domain that is validated at a CA account apart from orders.
+    Domain,
     /// What an account may order.
     Catalog,
     /// A sealed entry that belongs to a provider, such as the key of an ACME account.
@@ -103,6 +105,7 @@ impl Kind {
             Self::Deployment => "deployment",
             Self::Account => "account",
             Self::Policy => "policy",
+            Self::Domain => "domain",
             Self::Catalog => "catalog",
             Self::Vault => "vault",
             Self::Setting => "setting",

@@ -100,10 +100,13 @@ pub(crate) enum Command {
         #[arg(long)]
         replace: bool,
     },
-    /// Decide on the order under way.
+    /// Decide on the order under way, or on a version that was issued.
     Decide {
         #[command(flatten)]
         one: One,
+        /// On this version, not on the order under way. Without an order under way it is the current one.
+        #[arg(long)]
+        version: Option<VersionId>,
         /// What is decided.
         #[arg(value_enum)]
         decision: Verdict,
@@ -153,18 +156,31 @@ pub(crate) enum Command {
         #[command(flatten)]
         by: By,
     },
-    /// Validate a domain at a CA apart from orders: say what to publish, and look for it when asked again.
+    /// Validate a domain at a CA apart from orders: publish the proof, have the CA look, and remove it again. With
+    /// --manual nothing is published: it says what to put in place, and has the CA look when asked again.
     ValidateDomain {
         /// The CA account.
         account: AccountName,
         /// The domain.
         domain: Identifier,
-        /// The kind of proof: dns-txt, dns-cname, http, email.
-        #[arg(long, default_value = "dns-txt", value_parser = kind)]
-        kind: ChallengeKind,
-        /// Who confirms, for email.
-        #[arg(long)]
-        approver: Option<String>,
+        #[command(flatten)]
+        by: By,
+        /// Validate it anew before it lapses.
+        #[arg(long, conflicts_with = "manual")]
+        keep: bool,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// List the domains that are validated apart from orders, and how far each is.
+    Domains,
+    /// Give the validation of a domain up, and remove what was published for it.
+    CancelDomain {
+        /// The CA account.
+        account: AccountName,
+        /// The domain.
+        domain: Identifier,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// List certificates.
     List {

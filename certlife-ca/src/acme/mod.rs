@@ -148,7 +148,7 @@ impl CertificateAuthority for Acme {
             decisions: BTreeSet::new(),
             approvers: false,
             revalidation: false,
-            domain_validation: false,
+            domain_challenges: [].into(),
             catalog: true,
             import: false,
             revocation: true,

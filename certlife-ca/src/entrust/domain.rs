@@ -18,6 +18,10 @@ use super::{
     wire::{Domain, DomainBody, EmailBody},
 };
 
+/// The proofs that the CA takes.
+pub(super) const KINDS: [ChallengeKind; 3] =
+    [ChallengeKind::DnsTxt, ChallengeKind::Http, ChallengeKind::Email];
+
 const OPERATION: Operation = Operation::ValidateDomain;
 /// The random value comes some seconds after it was asked for, at the latest after a minute.
 const VALUE_COMES: Duration = Duration::from_secs(10);

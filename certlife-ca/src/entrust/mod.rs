@@ -103,7 +103,7 @@ impl Entrust {
             decisions: order::DECISIONS.into(),
             approvers: false,
             revalidation: false,
-            domain_validation: true,
+            domain_challenges: domain::KINDS.into(),
             catalog: true,
             import: true,
             revocation: true,

@@ -288,7 +288,7 @@ impl CertificateAuthority for Private {
             decisions,
             approvers: false,
             revalidation: false,
-            domain_validation: false,
+            domain_challenges: [].into(),
             catalog: true,
             import: true,
             revocation: true,

@@ -154,7 +154,7 @@ impl CertificateAuthority for Sectigo {
             approvers: true,
             // A method cannot be changed once the order is placed.
             revalidation: false,
-            domain_validation: true,
+            domain_challenges: [DnsCname, DnsTxt, Email, Http].into(),
             catalog: true,
             import: true,
             revocation: true,

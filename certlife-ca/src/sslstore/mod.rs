@@ -198,7 +198,7 @@ impl CertificateAuthority for SslStore {
             decisions: partner.then_some(Decision::Cancel).into_iter().collect(),
             approvers: true,
             revalidation: true,
-            domain_validation: false,
+            domain_challenges: [].into(),
             catalog: true,
             import: partner,
             revocation: true,

@@ -108,7 +108,7 @@ mod tests {
             decisions: BTreeSet::new(),
             approvers: false,
             revalidation: false,
-            domain_validation: false,
+            domain_challenges: BTreeSet::new(),
             catalog: false,
             import: false,
             revocation: false,

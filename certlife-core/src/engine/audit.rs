@@ -111,6 +111,10 @@ pub enum Hindrance {
     Paused,
     /// It is revoked and not to be replaced.
     Revoked,
+    /// Its current version is on hold at the CA.
+    Suspended,
+    /// Its current version is out of the CA's management.
+    Deactivated,
     /// An order is under way already.
     UnderWay(OrderId),
     /// An order failed; the next one follows at this moment.
@@ -160,6 +164,8 @@ fn hindrance(certificate: &Certificate, automatic: bool, now: Timestamp) -> Opti
         (Some(order), ..) => Some(Hindrance::UnderWay(order)),
         (_, CertificateState::Paused, _) => Some(Hindrance::Paused),
         (_, CertificateState::Revoked, _) => Some(Hindrance::Revoked),
+        _ if certificate.suspended.is_some() && !asked => Some(Hindrance::Suspended),
+        _ if certificate.deactivated.is_some() && !asked => Some(Hindrance::Deactivated),
         _ if !automatic && !asked => Some(Hindrance::Off),
         (.., Some(Timestamp::MAX)) => Some(Hindrance::UntilAsked),
         (.., Some(earliest)) if earliest > now => Some(Hindrance::Waits(earliest)),

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Context,
     backoff::{Backoff, fraction},
-    renewal, revocation, targets, wish,
+    decisions, renewal, revocation, targets, wish,
 };
 use crate::{
     ca::{IssuedRef, PurposeKind, RenewalWindow},
@@ -38,14 +38,13 @@ pub(super) async fn step(context: &Context, record: &Record, lease: &Lease) -> R
         let mut events = Vec::new();
         let mut notices = Vec::new();
         let mut changes = Changes::under(lease, AfterCommit::Release);
-        let revoked = revocation::carry_out(context, &mut certificate.value).await?;
-        for version in &revoked.versions {
+        let carried = revocation::carry_out(context, &mut certificate.value).await?;
+        let carried = decisions::carry_out(context, &mut certificate.value, carried).await?;
+        for version in &carried.versions {
             changes.replace(version, None);
         }
-        events.extend(revoked.events);
-        if let Some(failure) = revoked.refused {
-            notices.push(Matter::RevocationRefused { failure });
-        }
+        events.extend(carried.events);
+        notices.extend(carried.refused);
         if certificate.value.targets_due {
             notices.extend(targets::settle(context, &mut changes, &mut certificate.value).await?);
         }
@@ -198,7 +197,7 @@ fn order_due(
         return Some((PurposeKind::New, None));
     }
     let schedule = certificate.schedule.as_ref().filter(|schedule| schedule.at <= now)?;
-    if !is_asked(schedule.trigger) && !policy.automatic(&certificate.spec).0 {
+    if !is_asked(schedule.trigger) && !renews_itself(certificate, policy) {
         return None;
     }
     Some((PurposeKind::Renewal, Some(schedule.trigger)))
@@ -225,8 +224,9 @@ pub(super) fn settle(
     now: Timestamp,
 ) -> Option<Timestamp> {
     certificate.schedule = renewal::schedule(certificate, policy);
-    let mut due: Vec<Timestamp> =
-        certificate.revocations.iter().filter_map(|pending| pending.next_attempt).collect();
+    let revocations = certificate.revocations.iter().filter_map(|pending| pending.next_attempt);
+    let decisions = certificate.decisions.iter().filter_map(|pending| pending.next_attempt);
+    let mut due: Vec<Timestamp> = revocations.chain(decisions).collect();
     due.extend(certificate.targets_due.then_some(now));
     if certificate.state == CertificateState::Revoked {
         return due.into_iter().min();
@@ -236,7 +236,7 @@ pub(super) fn settle(
     if certificate.order.is_none() && certificate.state == CertificateState::Active {
         let wanted_at = match (&certificate.schedule, certificate.current) {
             (_, None) => Some(now),
-            (Some(schedule), _) if policy.automatic(&certificate.spec).0 || is_asked(schedule.trigger) => {
+            (Some(schedule), _) if renews_itself(certificate, policy) || is_asked(schedule.trigger) => {
                 Some(schedule.at)
             }
             _ => None,
@@ -247,6 +247,12 @@ pub(super) fn settle(
         }
     }
     due.into_iter().min().filter(|due| *due < Timestamp::MAX)
+}
+
+/// Whether a renewal is ordered without anybody asking. What a person set aside at the CA waits for that person.
+fn renews_itself(certificate: &Certificate, policy: &AccountPolicy) -> bool {
+    let set_aside = certificate.suspended.is_some() || certificate.deactivated.is_some();
+    policy.automatic(&certificate.spec).0 && !set_aside
 }
 
 pub(super) fn is_asked(trigger: RenewalTrigger) -> bool {
@@ -329,6 +335,7 @@ pub(super) fn became_current(
         (wanted != *ordered).then(|| RenewalSchedule::new(now, RenewalTrigger::SpecChanged));
     certificate.failed_orders = 0;
     certificate.failure = None;
+    (certificate.suspended, certificate.deactivated) = (None, None);
     certificate.not_before = None;
     certificate.window = None;
     certificate.noticed_days = None;

@@ -22,7 +22,7 @@ impl Principal {
     ///
     /// [`InputError::Unknown`]; [`ErrorKind::NotNow`] while an order is under way or something that it published
     /// is still in place: cancel it and wait for its clean-up first, so that nothing is left behind; and while
-    /// a revocation is under way.
+    /// a revocation or a decision is under way.
     pub async fn delete(&self, id: &CertificateId) -> Result<()> {
         let context = self.context();
         let Some(stored) = context.journal.load::<Certificate>(id).await? else {
@@ -37,6 +37,9 @@ impl Principal {
         }
         if stored.value.revocations.iter().any(|pending| pending.next_attempt.is_some()) {
             return Err(not_now("a revocation is under way; try again when the CA has confirmed it"));
+        }
+        if stored.value.decisions.iter().any(|pending| pending.next_attempt.is_some()) {
+            return Err(not_now("a decision is under way; try again when the CA has confirmed it"));
         }
         // Keys first would leave versions without them after a crash; so the certificate goes first, alone with
         // the event, and what it owned follows. A repeated call finds the rest by its owner.

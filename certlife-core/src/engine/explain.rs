@@ -10,8 +10,8 @@ use crate::{
     lookup::ServerReport,
     model::{
         AccountPolicy, Certificate, CertificateStatus, DecidedBy, Deployment, DeploymentState, Evidence,
-        HeldBy, Order, OrderState, PendingRevocation, Publication, PublicationState, RenewalSchedule,
-        RolloutProgress, Route, RouteReason, TargetReason,
+        HeldBy, Order, OrderState, PendingDecision, PendingRevocation, Publication, PublicationState,
+        RenewalSchedule, RolloutProgress, Route, RouteReason, TargetReason,
     },
     name::{Fqdn, Identifier},
     store::{Field, Kind, Query},
@@ -43,6 +43,8 @@ pub struct Explanation {
     pub order: Option<OrderStatus>,
     /// Revocations that the CA has not confirmed.
     pub revocations: Vec<PendingRevocation>,
+    /// Decisions on versions that the CA has not confirmed.
+    pub decisions: Vec<PendingDecision>,
     /// Each target that has the certificate or is to have it now.
     pub deployments: Vec<DeploymentStatus>,
     /// How far the rollout of the current version is, while targets wait for others.
@@ -188,6 +190,7 @@ fn explain(
         failure: certificate.value.failure.clone(),
         order: order_status,
         revocations: certificate.value.revocations.clone(),
+        decisions: certificate.value.decisions.clone(),
         deployments,
         rollout: certificate.value.rollout.clone(),
         who_acts: Party::Engine,
@@ -267,7 +270,8 @@ fn who_acts(explanation: &Explanation) -> Party {
     }
     let revocations = explanation.revocations.iter().filter_map(|pending| pending.failure.as_ref());
     let deployments = explanation.deployments.iter().filter_map(|deployment| deployment.failure.as_ref());
-    let failures = explanation.failure.iter().chain(revocations).chain(deployments);
+    let decisions = explanation.decisions.iter().filter_map(|pending| pending.failure.as_ref());
+    let failures = explanation.failure.iter().chain(revocations).chain(decisions).chain(deployments);
     failures.map(|failure| failure.who_acts).find(|party| *party != Party::Engine).unwrap_or(Party::Engine)
 }
 
@@ -296,6 +300,18 @@ fn sentences(explanation: &Explanation, certificate: &Certificate, now: Timestam
             Some(next) => format!("Version {version} is to be revoked; the CA is asked at {next}{why}."),
             None => format!("Version {version} was to be revoked, and the CA refused{why}."),
         });
+    }
+    for PendingDecision { version, decision, failure, next_attempt, .. } in &explanation.decisions {
+        let why = failure.as_ref().map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+        sentences.push(match next_attempt {
+            Some(next) => format!("The CA is asked to {decision} version {version} at {next}{why}."),
+            None => format!("The CA was asked to {decision} version {version}, and refused{why}."),
+        });
+    }
+    if certificate.deactivated.is_some() {
+        sentences.push(
+            "The current version is out of the CA's management; nothing is ordered by itself.".to_owned(),
+        );
     }
     sentences.extend(explanation.rollout.as_ref().map(describe_rollout));
     sentences.extend(explanation.deployments.iter().map(describe_deployment));
@@ -374,6 +390,9 @@ fn headline(explanation: &Explanation, now: Timestamp) -> String {
         (CertificateStatus::Failing, None) => "No version has been issued: the order failed.".to_owned(),
         (CertificateStatus::Paused, _) => {
             "The certificate is paused: nothing is ordered by itself.".to_owned()
+        }
+        (CertificateStatus::Suspended, _) => {
+            "The current version is on hold at the CA until somebody resumes it; nothing is ordered by itself.".to_owned()
         }
         (CertificateStatus::Revoked, _) => "The current version is revoked and is not renewed.".to_owned(),
         _ => "The first version is on its way.".to_owned(),

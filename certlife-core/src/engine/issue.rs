@@ -86,6 +86,8 @@ impl Run<'_> {
             received_at: self.context.now(),
             term_ends: order.term_ends,
             revoked: None,
+            suspended: None,
+            deactivated: None,
         })
     }
 }

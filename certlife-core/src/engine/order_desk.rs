@@ -181,6 +181,8 @@ impl Engine {
             received_at: now,
             term_ends: snapshot.term_ends,
             revoked: None,
+            suspended: None,
+            deactivated: None,
         };
         certificate::became_current(&mut wanted, &version, &version.info.identifiers, now);
         if snapshot.stage == Stage::Revoked {

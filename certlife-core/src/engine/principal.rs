@@ -251,7 +251,7 @@ impl Principal {
         if !intent.is_some_and(|intent| intent.request.identifiers.contains(identifier)) {
             return Err(unknown("identifier", identifier));
         }
-        routes::proof(context, &route, identifier, &capabilities).map_err(fail)?;
+        routes::proof(context, &route, identifier, &capabilities.challenges).map_err(fail)?;
         self.request(order, Request::Revalidate { identifier: identifier.clone(), route }).await
     }
 

@@ -8,13 +8,14 @@ use super::{
 };
 use crate::{
     ca::{Revocation, Signer},
-    error::{Error, ErrorKind, Failure, Operation, Result, Retry},
+    error::{Error, ErrorKind, Operation, Result, Retry},
     id::VersionId,
     journal::{Changes, Stored, lost_race},
     model::{
         Certificate, CertificateState, EventKind, Occurrence, PendingRevocation, RenewalSchedule,
         RenewalTrigger, Version,
     },
+    notify::Matter,
     text::VendorText,
     time::Timestamp,
     x509::RevocationReason,
@@ -87,7 +88,7 @@ pub(super) struct Carried {
     pub(super) versions: Vec<Stored<Version>>,
     pub(super) events: Vec<Occurrence>,
     /// What people have to be told of.
-    pub(super) refused: Option<Failure>,
+    pub(super) refused: Option<Matter>,
 }
 
 /// Asks the CA for each revocation that is due. To ask twice, after a crash, is harmless: what is revoked already
@@ -127,7 +128,7 @@ pub(super) async fn carry_out(context: &Context, certificate: &mut Certificate) 
                 let kind = if let Some(next) = pending.next_attempt {
                     EventKind::Retrying { failure, next }
                 } else {
-                    carried.refused = Some(failure.clone());
+                    carried.refused = Some(Matter::RevocationRefused { failure: failure.clone() });
                     EventKind::RevocationRefused { version: pending.version, failure }
                 };
                 carried.events.push(event(certificate, now, kind));

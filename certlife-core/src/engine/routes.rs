@@ -65,9 +65,10 @@ pub(crate) fn check(
     for identifier in &spec.identifiers {
         match choose(&of_order, spec, mappings, account_default, identifier, None) {
             Some((route, _)) => {
-                proofs.insert(identifier.clone(), proof(context, route, identifier, capabilities)?);
+                proofs
+                    .insert(identifier.clone(), proof(context, route, identifier, &capabilities.challenges)?);
             }
-            None if capabilities.domain_validation => {}
+            None if !capabilities.domain_challenges.is_empty() => {}
             None => {
                 return Err(InputError::NoValidation {
                     identifier: identifier.to_string(),
@@ -85,12 +86,11 @@ pub(crate) fn proof(
     context: &Context,
     route: &Route,
     identifier: &Identifier,
-    capabilities: &CaCapabilities,
+    offered: &BTreeSet<ChallengeKind>,
 ) -> Result<Proof, InputError> {
     let none =
         |rule: String| InputError::NoValidation { identifier: identifier.to_string(), rule: rule.into() };
-    let possible: BTreeSet<_> =
-        capabilities.challenges.iter().copied().filter(|kind| route.answers(*kind)).collect();
+    let possible: BTreeSet<_> = offered.iter().copied().filter(|kind| route.answers(*kind)).collect();
     if possible.is_empty() {
         return Err(none(format!("the CA does not offer a challenge that {route:?} answers")));
     }
@@ -202,14 +202,49 @@ async fn plan_one(
     let (route, because) = rules.choose(wanted, effective.as_ref()).ok_or_else(|| {
         none("give the certificate a route, map its domain, or give the CA account a default")
     })?;
+    publication(context, authorization, route.clone(), because, effective)
+}
+
+/// Plans how the proof of a domain apart from orders is published; none if the CA asks for nothing yet.
+pub(crate) async fn plan_domain(
+    context: &Context,
+    authorization: &Authorization,
+    route: &Route,
+) -> Result<Option<Publication>> {
+    if authorization.challenges.is_empty() {
+        return Ok(None);
+    }
+    let name = authorization.challenges.iter().find_map(|challenge| match &challenge.response {
+        ChallengeResponse::DnsTxt { name, .. } => Some(name),
+        _ => None,
+    });
+    let effective = match (name, route) {
+        (Some(name), Route::Dns(account)) if follows(context, account) => Some(follow(context, name).await),
+        (name, _) => name.cloned(),
+    };
+    publication(context, authorization, route.clone(), RouteReason::DomainRoute, effective).map(Some)
+}
+
+fn publication(
+    context: &Context,
+    authorization: &Authorization,
+    route: Route,
+    because: RouteReason,
+    effective: Option<Fqdn>,
+) -> Result<Publication> {
+    let identifier = &authorization.identifier;
+    let fail = |input| Error::input(Operation::PlanValidation, input);
     let challenge = authorization
         .challenges
         .iter()
         .find(|challenge| route.answers(challenge.response.kind()))
-        .ok_or_else(|| none("the CA offers no challenge that the planned route answers"))?;
-    check_account(context, route, challenge.response.kind())
+        .ok_or_else(|| {
+            let rule = "the CA offers no challenge that the planned route answers".into();
+            fail(InputError::NoValidation { identifier: identifier.to_string(), rule })
+        })?;
+    check_account(context, &route, challenge.response.kind())
         .map_err(|input| super::accounts::absent(Operation::PlanValidation, input))?;
-    let by_hand = match route {
+    let by_hand = match &route {
         Route::Manual(_) | Route::Email(_) => true,
         Route::Dns(account) => {
             let dns = context.accounts.dns(account).map_err(fail)?;
@@ -225,7 +260,7 @@ async fn plan_one(
         identifiers: [identifier.clone()].into(),
         challenges: [challenge.id.clone()].into(),
         response: challenge.response.clone(),
-        route: route.clone(),
+        route,
         because,
         delegated_to,
         state: if by_hand { PublicationState::ByHand } else { PublicationState::Placing },
@@ -262,11 +297,15 @@ async fn effective_name(
     if !follows {
         return Ok(Some(name.clone()));
     }
+    Ok(Some(follow(context, name).await))
+}
+
+async fn follow(context: &Context, name: &Fqdn) -> Fqdn {
     match context.lookup.effective_name(name).await {
-        Ok(effective) => Ok(Some(effective)),
+        Ok(effective) => effective,
         Err(error) => {
             tracing::debug!(%name, error = %error.chain(), "CNAMEs could not be followed; the name itself is used");
-            Ok(Some(name.clone()))
+            name.clone()
         }
     }
 }

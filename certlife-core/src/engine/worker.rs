@@ -11,7 +11,7 @@ use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::{Context, Engine, account_policy, catalog, certificate, deployment, order, targets};
+use super::{Context, Engine, account_policy, catalog, certificate, deployment, domain, order, targets};
 use crate::{
     error::{Error, ErrorKind, Operation, ProviderName, Result, Retry},
     journal::lost_race,
@@ -152,6 +152,7 @@ async fn step(context: Arc<Context>, leased: Leased) {
             Kind::Certificate => certificate::step(&context, &record, &lease).await,
             Kind::Order => order::step(&context, &record, &lease).await,
             Kind::Deployment => deployment::step(&context, &record, &lease).await,
+            Kind::Domain => domain::step(&context, &record, &lease).await,
             Kind::Policy => account_policy::step(&context, &record, &lease).await,
             Kind::Catalog => catalog::step(&context, &record, &lease).await,
             Kind::Setting => targets::sweep(&context, &record, &lease).await,

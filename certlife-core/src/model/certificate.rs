@@ -13,7 +13,7 @@ use super::{
     rollout::{Rollout, RolloutProgress, TargetReason},
 };
 use crate::{
-    ca::{Contact, RenewalWindow},
+    ca::{Contact, Decision, RenewalWindow},
     error::Failure,
     id::{AccountName, CertificateId, OrderId, VersionId},
     name::Identifier,
@@ -214,6 +214,15 @@ pub struct Certificate {
     /// Revocations that were asked for and that the CA has not confirmed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revocations: Vec<PendingRevocation>,
+    /// Decisions on versions that were asked for and that the CA has not confirmed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<PendingDecision>,
+    /// Since when the current version is on hold at the CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Timestamp>,
+    /// Since when the current version is out of the CA's management.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deactivated: Option<Timestamp>,
     /// The targets that get it, and why each. Decided when it is wanted, when a version becomes current, and when the wish
     /// or a mapping changes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -224,6 +233,26 @@ pub struct Certificate {
     /// Whether the targets are to be looked through: a mapping has changed, or others may wait for one that has news.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub targets_due: bool,
+}
+
+/// A decision on an issued version that was asked for and that the CA has not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PendingDecision {
+    /// The version.
+    pub version: VersionId,
+    /// What was decided.
+    pub decision: Decision,
+    /// Who decided.
+    pub actor: Actor,
+    /// Attempts that failed.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Why the last one failed.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+    /// When the CA is asked next; none if it refused, until somebody asks again.
+    pub next_attempt: Option<Timestamp>,
 }
 
 /// A revocation that was asked for and that the CA has not confirmed.
@@ -281,6 +310,8 @@ pub enum CertificateStatus {
     Expired,
     /// The host paused it.
     Paused,
+    /// The current version is on hold at the CA, so that whoever checks refuses it.
+    Suspended,
     /// Revoked and not to be renewed.
     Revoked,
 }
@@ -308,6 +339,9 @@ impl Certificate {
             targets: BTreeMap::new(),
             rollout: None,
             targets_due: false,
+            decisions: Vec::new(),
+            suspended: None,
+            deactivated: None,
         }
     }
 
@@ -317,6 +351,7 @@ impl Certificate {
             (CertificateState::Revoked, _) => CertificateStatus::Revoked,
             (_, Some((_, not_after))) if not_after < now => CertificateStatus::Expired,
             (CertificateState::Paused, _) => CertificateStatus::Paused,
+            _ if self.suspended.is_some() => CertificateStatus::Suspended,
             _ if self.failed_orders > 0 => CertificateStatus::Failing,
             (_, None) => CertificateStatus::Pending,
             _ if self.order.is_some() => CertificateStatus::Renewing,

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     account_policy::AccountPolicy,
     certificate::RenewalTrigger,
+    domain::DomainState,
     order::{OrderState, Request, RouteReason},
     policy::Route,
     rollout::TargetReason,
 };
 use crate::{
-    ca::{PurposeKind, Stage},
+    ca::{Decision, PurposeKind, Stage},
     digest::Fingerprint,
     error::Failure,
     id::{AccountName, CertificateId, OrderId, VersionId},
@@ -234,6 +235,29 @@ pub enum EventKind {
         /// Why.
         reason: RevocationReason,
     },
+    /// A person decided on an issued version.
+    DecisionAsked {
+        /// The version.
+        version: VersionId,
+        /// What.
+        decision: Decision,
+    },
+    /// The CA refused a decision on an issued version.
+    DecisionRefused {
+        /// The version.
+        version: VersionId,
+        /// What.
+        decision: Decision,
+        /// Why.
+        failure: Failure,
+    },
+    /// The CA carried a decision on an issued version out.
+    VersionDecided {
+        /// The version.
+        version: VersionId,
+        /// What.
+        decision: Decision,
+    },
     /// A private key left certlife through an explicit export.
     KeyExported {
         /// The version whose key it is.
@@ -343,6 +367,37 @@ pub enum EventKind {
         imported: usize,
         /// Whether it was the last page.
         last: bool,
+    },
+    /// A person asked for a domain to be validated at a CA account apart from orders.
+    DomainAsked {
+        /// The CA account.
+        account: AccountName,
+        /// The domain.
+        domain: Identifier,
+        /// How.
+        route: Route,
+    },
+    /// The CA has validated a domain apart from orders, or says that it still is.
+    DomainValidated {
+        /// The CA account.
+        account: AccountName,
+        /// The domain.
+        domain: Identifier,
+        /// Until when, where the CA says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        valid_until: Option<Timestamp>,
+    },
+    /// The validation of a domain is over without success.
+    DomainEnded {
+        /// The CA account.
+        account: AccountName,
+        /// The domain.
+        domain: Identifier,
+        /// How.
+        state: DomainState,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
     /// The policy of a CA account was changed.
     AccountPolicyChanged {

@@ -323,6 +323,8 @@ impl PublicationState {
 pub enum RouteReason {
     /// It was asked for in this order.
     OrderRoute,
+    /// It was asked for with the validation of the domain.
+    DomainRoute,
     /// The certificate names the route for this identifier.
     IdentifierRoute,
     /// The certificate names the route.

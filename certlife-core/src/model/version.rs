@@ -12,7 +12,8 @@ use crate::{
 
 /// One issued certificate with its chain and, unless the key is elsewhere, the name of its sealed key.
 ///
-/// Immutable but for [`revoked`](Self::revoked).
+/// Immutable but for what the CA was told about it since: [`revoked`](Self::revoked),
+/// [`suspended`](Self::suspended) and [`deactivated`](Self::deactivated).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Version {
@@ -45,6 +46,12 @@ pub struct Version {
     /// When it was revoked, and why.
     #[serde(default)]
     pub revoked: Option<(Timestamp, Revocation)>,
+    /// Since when it is on hold at the CA, by a decision that was made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Timestamp>,
+    /// Since when it is out of the CA's management, by a decision that was made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deactivated: Option<Timestamp>,
 }
 
 impl Version {

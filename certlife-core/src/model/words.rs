@@ -5,11 +5,11 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    CertificateStatus, DecidedBy, DeploymentState, Event, EventKind, Occurrence, OrderState, RenewalTrigger,
-    Request, Route, RouteReason, TargetReason,
+    CertificateStatus, DecidedBy, DeploymentState, DomainState, Event, EventKind, Occurrence, OrderState,
+    RenewalTrigger, Request, Route, RouteReason, TargetReason,
 };
 use crate::{
-    ca::{PurposeKind, Stage},
+    ca::{Decision, PurposeKind, Stage},
     error::Failure,
     id::AccountName,
     name::Identifier,
@@ -88,6 +88,13 @@ impl fmt::Display for EventKind {
                 write!(f, "version {version} is not revoked: {}", failure.message)
             }
             Self::VersionRevoked { version, reason } => write!(f, "version {version} revoked ({reason:?})"),
+            Self::DecisionAsked { version, decision } => write!(f, "asked to {decision} version {version}"),
+            Self::DecisionRefused { version, decision, failure } => {
+                write!(f, "the CA does not {decision} version {version}: {}", failure.message)
+            }
+            Self::VersionDecided { version, decision } => {
+                write!(f, "version {version}: the CA did as asked, {decision}")
+            }
             Self::KeyExported { version } => write!(f, "private key of version {version} exported"),
             Self::TargetsChosen { targets } if targets.is_empty() => f.write_str("no target gets it"),
             Self::TargetsChosen { targets } => {
@@ -123,6 +130,20 @@ impl fmt::Display for EventKind {
             Self::ImportProgress { account, listed, imported, last } => {
                 let state = if *last { "looked through" } else { "being looked through" };
                 write!(f, "orders at {account} {state}: {listed} listed, {imported} taken over")
+            }
+            Self::DomainAsked { account, domain, route } => {
+                write!(f, "asked to validate {domain} at {account} by {route}")
+            }
+            Self::DomainValidated { account, domain, valid_until } => {
+                write!(f, "{domain} is validated at {account}")?;
+                match valid_until {
+                    Some(end) => write!(f, " until {end}"),
+                    None => Ok(()),
+                }
+            }
+            Self::DomainEnded { account, domain, state, failure } => {
+                write!(f, "the validation of {domain} at {account} {state}")?;
+                words_after(f, ": ", failure.as_ref().map(message))
             }
             Self::AccountPolicyChanged { account, .. } => write!(f, "policy of account {account} changed"),
             Self::AccountSwitched { account, enabled } => {
@@ -177,6 +198,7 @@ impl fmt::Display for Route {
 impl fmt::Display for RouteReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::DomainRoute => f.write_str("as was asked for"),
             Self::OrderRoute => f.write_str("as was asked for in this order"),
             Self::IdentifierRoute => f.write_str("as the certificate says for this identifier"),
             Self::CertificateRoute => f.write_str("as the certificate says"),
@@ -215,6 +237,15 @@ words! {
         Requested => "it was asked for",
         Revoked => "the current version is revoked",
     }
+    Decision {
+        Approve => "approve",
+        Decline => "decline",
+        Suspend => "suspend",
+        Resume => "resume",
+        Cancel => "cancel",
+        Deactivate => "deactivate",
+        Reactivate => "reactivate",
+    }
     DecidedBy {
         Certificate => "its own settings",
         Account => "the settings of its CA account",
@@ -227,6 +258,7 @@ words! {
         Failing => "failing",
         Expired => "expired",
         Paused => "paused",
+        Suspended => "suspended",
         Revoked => "revoked",
     }
     OrderState {
@@ -242,6 +274,12 @@ words! {
         Rejected => "rejected",
         Cancelled => "cancelled",
         Expired => "expired",
+    }
+    DomainState {
+        Pending => "is under way",
+        Valid => "succeeded",
+        Failed => "failed",
+        Cancelled => "was given up",
     }
     Stage {
         Validating => "being validated",
@@ -274,7 +312,7 @@ impl fmt::Display for DeploymentState {
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Decide(decision) => write!(f, "{} the order", format!("{decision:?}").to_lowercase()),
+            Self::Decide(decision) => write!(f, "{decision} the order"),
             Self::Verify => f.write_str("verify what was published by hand"),
             Self::Revalidate { identifier, route } => write!(f, "prove {identifier} by {route}"),
             Self::PlaceAgain => f.write_str("place the order in doubt again"),

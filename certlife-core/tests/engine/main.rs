@@ -3,8 +3,10 @@
 
 mod cancelling;
 mod crashes;
+mod deciding;
 mod deploying;
 mod desk;
+mod domains;
 mod drifting;
 mod finding;
 mod journey;

@@ -334,7 +334,7 @@ impl CertificateAuthority for MemoryCa {
 
     async fn validate_domain(&self, domain: &Identifier, proof: &Proof) -> Result<DomainValidation> {
         let capabilities = &self.0.plan.capabilities;
-        if !capabilities.domain_validation || !capabilities.challenges.contains(&proof.kind) {
+        if !capabilities.domain_challenges.contains(&proof.kind) {
             return Err(self.unsupported(Operation::ValidateDomain, "this proof of a domain"));
         }
         self.request(Operation::ValidateDomain, &domain.to_string(), |world, shared, now| {

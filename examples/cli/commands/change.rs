@@ -81,7 +81,18 @@ impl Session<'_> {
         self.settle(one, None).await
     }
 
-    pub(super) async fn decide(&self, one: One, verdict: Verdict) -> Result<Outcome, Failure> {
+    pub(super) async fn decide(
+        &self,
+        one: One,
+        version: Option<VersionId>,
+        verdict: Verdict,
+    ) -> Result<Outcome, Failure> {
+        let issued = version.is_some() || self.certificate(&one.name).await?.order.is_none();
+        if let (true, Some(decision)) = (issued, verdict.at_ca()) {
+            let version = self.version(&one.name, version).await?;
+            self.host.caller.decide_version(version, decision).await?;
+            return self.settle(one, None).await;
+        }
         let order = self.order_under_way(&one.name).await?;
         match (verdict.at_ca(), verdict) {
             (Some(decision), _) => self.host.caller.decide(order, decision).await?,

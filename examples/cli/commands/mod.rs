@@ -45,7 +45,7 @@ pub(crate) async fn run(common: &Common, command: Command, output: &Output) -> R
         Command::Revoke { one, version, reason, comment, replace } => {
             session.revoke(one, version, reason, comment.as_deref(), replace).await
         }
-        Command::Decide { one, decision } => session.decide(one, decision).await,
+        Command::Decide { one, version, decision } => session.decide(one, version, decision).await,
         Command::Cancel(one) => session.cancel(one).await,
         Command::Delete { name } => session.delete(&name).await,
         Command::Import { account, all, names, placed_after } => {
@@ -56,8 +56,12 @@ pub(crate) async fn run(common: &Common, command: Command, output: &Output) -> R
             session.approvers(&account, &domain, product.as_deref()).await
         }
         Command::Revalidate { one, identifier, by } => session.revalidate(one, &identifier, by).await,
-        Command::ValidateDomain { account, domain, kind, approver } => {
-            session.validate_domain(&account, &domain, kind, approver).await
+        Command::ValidateDomain { account, domain, by, keep, wait } => {
+            session.validate_domain(&account, &domain, by.route(), keep, wait).await
+        }
+        Command::Domains => session.domains().await,
+        Command::CancelDomain { account, domain, wait } => {
+            session.cancel_domain(&account, &domain, wait).await
         }
         Command::List { expiring, name } => session.list(expiring, name).await,
         Command::Show { name } => session.show(&name).await,

@@ -59,7 +59,7 @@ impl MemoryCaBuilder {
             decisions: [Decision::Cancel].into(),
             approvers: false,
             revalidation: false,
-            domain_validation: false,
+            domain_challenges: [].into(),
             catalog: false,
             import: true,
             revocation: true,
@@ -103,7 +103,11 @@ impl MemoryCaBuilder {
     ///
     /// Wildcards and addresses are issued only if one of them suits.
     pub fn challenges(mut self, kinds: impl IntoIterator<Item = ChallengeKind>) -> Self {
-        self.plan.capabilities.challenges = kinds.into_iter().collect();
+        let capabilities = &mut self.plan.capabilities;
+        capabilities.challenges = kinds.into_iter().collect();
+        if !capabilities.domain_challenges.is_empty() {
+            capabilities.domain_challenges = capabilities.challenges.clone();
+        }
         self
     }
 
@@ -129,7 +133,7 @@ impl MemoryCaBuilder {
         let capabilities = &mut self.plan.capabilities;
         capabilities.approvers = offered;
         capabilities.revalidation = offered;
-        capabilities.domain_validation = offered;
+        capabilities.domain_challenges = if offered { capabilities.challenges.clone() } else { [].into() };
         self
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Order {
     pub(super) certificate: Option<Issued>,
     /// Where a suspended order goes on.
     before_suspension: Stage,
+    /// Whether it is in the authority's management.
+    pub(super) managed: bool,
     csr: Option<Csr>,
     /// The end of what was paid for, which a reissue shares.
     pub(super) term: Option<Timestamp>,
@@ -73,6 +75,7 @@ impl Order {
             stage,
             certificate: None,
             before_suspension: stage,
+            managed: true,
             csr: Some(intent.csr.clone()),
             term,
             wanted: request.validity.unwrap_or(plan.validity).min(plan.validity),
@@ -211,16 +214,20 @@ impl Order {
             self.stage,
             Stage::Validating | Stage::AwaitingApproval | Stage::Processing | Stage::Suspended
         );
+        let issued = self.certificate.is_some() && matches!(self.stage, Stage::Issued | Stage::Suspended);
         match (decision, self.stage) {
             (Decision::Approve, Stage::AwaitingApproval) => self.stage = Stage::Processing,
             (Decision::Decline, Stage::AwaitingApproval) => self.reject("the order was declined"),
             (Decision::Cancel, _) if open => self.stage = Stage::Cancelled,
-            (Decision::Suspend, _) if open && self.stage != Stage::Suspended => {
+            (Decision::Suspend, _) if (open || issued) && self.stage != Stage::Suspended => {
                 self.before_suspension = self.stage;
                 self.stage = Stage::Suspended;
             }
             (Decision::Resume, Stage::Suspended) => self.stage = self.before_suspension,
-            (Decision::Approve, Stage::Processing | Stage::Issued)
+            (Decision::Deactivate, _) if issued => self.managed = false,
+            (Decision::Reactivate, _) if issued => self.managed = true,
+            (Decision::Resume, Stage::Issued)
+            | (Decision::Approve, Stage::Processing | Stage::Issued)
             | (Decision::Decline, Stage::Rejected)
             | (Decision::Cancel, Stage::Cancelled)
             | (Decision::Suspend, Stage::Suspended) => {}

@@ -68,6 +68,8 @@ pub struct LedgerLine {
     pub fingerprint: Option<Fingerprint>,
     /// The validity period, once it is issued.
     pub validity: Option<(Timestamp, Timestamp)>,
+    /// Whether it is in the authority's management.
+    pub managed: bool,
     /// Why it was revoked, if it was.
     pub revoked: Option<RevocationReason>,
 }
@@ -361,6 +363,7 @@ impl World {
                 serial: issued.map(|issued| issued.serial.clone()),
                 fingerprint: issued.map(|issued| issued.chain.fingerprint()),
                 validity: issued.map(|issued| (issued.not_before, issued.not_after)),
+                managed: order.managed,
                 revoked: issued.and_then(|issued| issued.revoked),
             }
         };

@@ -67,15 +67,13 @@ pub async fn another_proof_is_taken_or_refused_unsent(fx: &impl CaFixture) {
 pub async fn a_domain_is_validated_apart_from_orders_or_refused_unsent(fx: &impl CaFixture) {
     let capabilities = fx.ca().capabilities();
     let domain = dns(fx, "apart");
-    let kinds: Vec<ChallengeKind> = capabilities.challenges.iter().copied().collect();
-    if !capabilities.domain_validation {
-        let proof = kinds.first().copied().unwrap_or(ChallengeKind::DnsTxt).into();
+    let kinds: Vec<ChallengeKind> = capabilities.domain_challenges.iter().copied().collect();
+    if kinds.is_empty() {
+        let proof = ChallengeKind::DnsTxt.into();
         let before = fx.requests();
         let outcome = fx.ca().validate_domain(&domain, &proof).await;
         return assert_refused_unsent(fx, before, outcome, "a domain apart from orders");
     }
-    // Orders of an authority that validates domains beforehand need not ask for anything.
-    let kinds = if kinds.is_empty() { vec![ChallengeKind::DnsTxt] } else { kinds };
     let kind = kinds.into_iter().find(|kind| kind.suits(&domain) && *kind != ChallengeKind::Email);
     let kind = kind.expect("an authority that validates domains takes a proof that a program can give");
     let proof = proof(fx, &domain, kind).await;
