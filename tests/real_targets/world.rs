@@ -33,7 +33,7 @@ impl World {
         builder =
             builder.ca("house".parse().unwrap(), Arc::new(house.build().unwrap()), CaOptions::default());
         for (name, server) in &servers {
-            let options = TargetOptions::default().on_drift(on_drift).patience(Duration::from_mins(4));
+            let options = TargetOptions::default().on_drift(on_drift).patience(Duration::from_mins(10));
             let options = server.endpoints().into_iter().fold(options, TargetOptions::endpoint);
             builder = builder.target(name.parse().unwrap(), Arc::new(server.deployer()), options);
         }
@@ -51,8 +51,8 @@ impl World {
             };
             let wait = next.since(self.clock.now());
             self.clock.advance_to(next);
-            // A look that comes too early is followed by another; only one that waits for a server has to be worth it.
-            tokio::time::sleep((wait / 20).clamp(Duration::from_millis(50), Duration::from_secs(2))).await;
+            tokio::time::sleep((wait / 10).clamp(Duration::from_millis(20), Duration::from_millis(400)))
+                .await;
         }
         panic!("the engine does not come to rest");
     }
