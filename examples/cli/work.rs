@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use certlife::{
-    CertificateId, Timestamp,
+    AccountName, CertificateId, Timestamp,
     engine::Explanation,
     model::{Certificate, CertificateState, DeploymentState, OrderState, PublicationState, RenewalTrigger},
 };
@@ -11,6 +11,12 @@ use futures_util::StreamExt as _;
 use tokio::{sync::oneshot, time};
 
 use crate::{Failure, Outcome, host::Host, output::Output};
+
+/// Targets that have to show what they have after a moment, for what was known before does not count.
+pub(crate) struct Looked {
+    pub(crate) since: Timestamp,
+    pub(crate) targets: BTreeSet<AccountName>,
+}
 
 /// How often the state is looked at, besides after each event.
 const LOOK: Duration = Duration::from_millis(200);
@@ -40,14 +46,13 @@ pub(crate) async fn for_ever(host: &Host, output: &Output) -> Result<(), Failure
 
 /// Works until each of the certificates has settled, and for no longer than `patience`.
 ///
-/// `since` is where the feed was before the command, `looked` the moment from which on targets must have been looked
-/// at.
+/// `since` is where the feed was before the command, `looked` what it has asked of targets.
 pub(crate) async fn until_settled(
     host: &Host,
     output: &Output,
     ids: &[CertificateId],
     since: u64,
-    looked: Option<Timestamp>,
+    looked: Option<&Looked>,
     patience: Duration,
 ) -> Result<Outcome, Failure> {
     let engine = &host.engine;
@@ -74,7 +79,7 @@ async fn watch(
     output: &Output,
     ids: &[CertificateId],
     since: u64,
-    looked: Option<Timestamp>,
+    looked: Option<&Looked>,
 ) -> Result<Outcome, Failure> {
     let mut events = pin!(host.engine.events(since));
     let mut ticks = time::interval(LOOK);
@@ -124,7 +129,7 @@ enum Look {
 }
 
 /// Finds out whether a certificate has settled.
-async fn look(host: &Host, id: &CertificateId, looked: Option<Timestamp>) -> Result<Look, Failure> {
+async fn look(host: &Host, id: &CertificateId, looked: Option<&Looked>) -> Result<Look, Failure> {
     let engine = &host.engine;
     let certificate = match engine.certificate(id).await {
         Err(error) if error.kind().code() == "unknown_object" => return Ok(Look::Settled(Outcome::Done)),
@@ -172,7 +177,7 @@ fn order_is_due(certificate: &Certificate, now: Timestamp) -> bool {
     certificate.state == CertificateState::Active && (certificate.current.is_none() || scheduled)
 }
 
-fn deployments(certificate: &Certificate, explanation: &Explanation, looked: Option<Timestamp>) -> Look {
+fn deployments(certificate: &Certificate, explanation: &Explanation, looked: Option<&Looked>) -> Look {
     let mut outcome = Outcome::Done;
     let rollout = explanation.rollout.as_ref();
     if rollout.is_some_and(|rollout| rollout.held.is_some()) {
@@ -188,6 +193,7 @@ fn deployments(certificate: &Certificate, explanation: &Explanation, looked: Opt
         let Some(deployment) = explanation.deployments.iter().find(|status| status.target == *target) else {
             return Look::Moving(format!("{target} waits for its version"));
         };
+        let looked = looked.filter(|looked| looked.targets.contains(target)).map(|looked| looked.since);
         let confirmed = deployment.actual == certificate.current
             && deployment
                 .evidence
