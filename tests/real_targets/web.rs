@@ -103,11 +103,11 @@ pub(crate) async fn postgresql(programs: &TargetPrograms) -> Server {
         String::new()
     };
     let (postgres, initdb) = (text(&programs.postgres), text(&programs.initdb));
-    let make = format!(
+    let script = format!(
         "mkdir {folder}/home && {{ [ -z '{user}' ] || chown postgres {folder}/home; }} && cd {folder}/home && \
          {user}{initdb} -D data -A trust -N --no-locale -E UTF8 --wal-segsize=1"
     );
-    let made = std::process::Command::new("/bin/sh").args(["-c", &make]).output().unwrap();
+    let made = std::process::Command::new("/bin/sh").args(["-c", &script]).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let template = format!(
         "data_directory = '{folder}/home/data'\nhba_file = '{folder}/home/data/pg_hba.conf'\n\

@@ -37,6 +37,7 @@ impl Run<'_> {
             changes.insert(&version, None);
             if let Some(mut certificate) = self.certificate().await? {
                 certificate::became_current(&mut certificate.value, &version, &self.ordered(), now);
+                // Of a rollout that begins there is nothing to tell people yet.
                 targets::settle(self.context, &mut changes, &mut certificate.value).await?;
                 let due = certificate::settle(&mut certificate.value, now);
                 changes.replace(&certificate, due);

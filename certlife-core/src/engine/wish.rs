@@ -26,8 +26,12 @@ pub(super) async fn check(
     }
     let mappings = context.mappings().await?;
     let chosen = targets::choose(spec, &mappings, &ca.options.default_targets);
-    targets::check(context, chosen.keys().chain(spec.rollout.named())).map_err(fail)?;
-    spec.rollout.check().map_err(fail)?;
+    targets::check(context, chosen.keys()).map_err(fail)?;
+    if purpose == PurposeKind::New {
+        // Later the rollout may name a target that the host no longer has, which is no reason not to renew.
+        targets::check(context, spec.rollout.named()).map_err(fail)?;
+        spec.rollout.check().map_err(fail)?;
+    }
     let challenges =
         routes::check(context, spec, &mappings, ca.options.default_route.as_ref(), &capabilities)
             .map_err(fail)?;
