@@ -93,10 +93,17 @@
 //! # Targets
 //!
 //! Issued is not done. A deployment is the pair certificate and target; it has its own retries, is verified by a
-//! handshake with each address in [`TargetOptions::served_at`](engine::TargetOptions::served_at), or by asking the
-//! target what it holds, and is rolled back if the target does not confirm it. A failed deployment never orders again.
-//! Targets are compared with what they should have once a day. A target in the host's own memory forgets
+//! handshake with each address in [`TargetOptions::served_at`](engine::TargetOptions::served_at) or, after STARTTLS, in
+//! [`served_after`](engine::TargetOptions::served_after), or by asking the target what it holds, and is rolled back if
+//! the target does not confirm it. A failed deployment never orders again. A target in the host's own memory forgets
 //! everything with the process, and gets it again when the engine starts.
+//!
+//! Which targets get a certificate is what it says itself, else what the longest domain mappings of its identifiers say,
+//! else the default of the CA account. They get a new version all at once, one by one or in waves
+//! ([`Rollout`](model::Rollout)); a failure holds the waves after it until [`Engine::continue_rollout`].
+//!
+//! Once a day targets are compared with what they should have. What is found otherwise is an event, and is put right or,
+//! with [`OnDrift::Tell`](engine::OnDrift), left to people until [`Engine::redeploy`].
 //!
 //! # Events and explanations
 //!
@@ -227,10 +234,10 @@ pub mod prelude {
     pub use crate::{
         AccountName, BuildContext, CertificateId, Clock, Engine, Fqdn, Identifier, KeyAlgorithm,
         LocalKeyRing, Secret, SystemClock, Timestamp,
-        engine::{CaOptions, DnsOptions, TargetOptions},
+        engine::{CaOptions, DnsOptions, OnDrift, TargetOptions},
         model::{
             AccountPolicy, CertificateSpec, CertificateStatus, DomainMapping, Event, EventKind, KeyPolicy,
-            RenewalPolicy, Route,
+            RenewalPolicy, Rollout, Route,
         },
         seal::PassphraseCost,
         store::MemoryStore,

@@ -322,6 +322,59 @@ fn what_fails_says_why_and_who_acts() {
 }
 
 #[test]
+fn mapped_targets_follow_one_another_and_drift_waits_for_a_word() {
+    let place = Place::with(
+        r#"
+        [ca.house]
+        kind = "private"
+        [target.first]
+        kind = "local"
+        directory = "first"
+        [target.second]
+        kind = "local"
+        directory = "second"
+        on_drift = "tell"
+        [[mapping]]
+        domain = "example.com"
+        deploy = ["first", "second"]
+        [certificate.www]
+        names = ["www.example.com"]
+        ca = "house"
+        rollout = { one_by_one = ["first", "second"] }
+        "#,
+    );
+    // A file where a directory has to be.
+    place.write("first", "");
+    let text = place.expect(1, &["order", "--wait", "60s", "www"]);
+    assert!(text.contains("is held, because first failed") && text.contains("second"), "{text}");
+    assert!(text.contains("first (as example.com is mapped)"), "{text}");
+    assert!(!place.path("second").exists());
+    fs::remove_file(place.path("first")).unwrap();
+    // The one that failed is tried again when its back-off says so, or when somebody asks.
+    let text = place.expect(1, &["continue", "--wait", "60s", "www"]);
+    assert!(text.contains("second (as example.com is mapped) is live"), "{text}");
+    place.expect(0, &["redeploy", "--wait", "60s", "www", "--target", "first"]);
+    assert!(
+        place
+            .expect(1, &["continue", "--wait", "60s", "www"])
+            .contains("no rollout of this certificate is held")
+    );
+
+    fs::remove_file(place.path("second/www/live")).unwrap();
+    let text = place.expect(3, &["check", "--wait", "60s", "www"]);
+    assert!(
+        text.contains("until somebody redeploys it")
+            && text.contains("whoever runs this machine and the targets"),
+        "{text}"
+    );
+    assert!(!place.path("second/www/live").exists());
+    place.expect(0, &["redeploy", "--wait", "60s", "www", "--target", "second"]);
+    assert!(place.path("second/www/live/fullchain.pem").exists());
+    place.expect(0, &["redeploy", "--wait", "60s", "www"]);
+    assert!(place.expect(2, &["redeploy", "--wait", "60s", "www", "--target", "third"]).contains("third"));
+}
+
+#[test]
 fn another_passphrase_does_not_open_the_store() {
     let place = Place::ready();
     place.write("phrase.txt", "correct horse battery staple\n");
@@ -381,6 +434,18 @@ fn what_is_wrong_in_the_file_is_named_with_what_would_be_right() {
         ),
         ("[[mapping]]\ndomain = \"example.com\"", &["[mapping]", "dns = "]),
         ("[[mapping]]\ndomain = \"example.com\"\ndns = \"hant\"", &["[mapping]", "did you mean \"hand\"?"]),
+        (
+            "[[mapping]]\ndomain = \"example.com\"\ndeploy = [\"wep\"]",
+            &["[mapping] deploy", "did you mean \"web\"?"],
+        ),
+        (
+            "[certificate.a]\nnames = [\"a.example\"]\nca = \"house\"\nrollout = { wave = [] }",
+            &["[certificate.a] rollout", "waves"],
+        ),
+        (
+            "[target.z]\nkind = \"local\"\ndirectory = \"z\"\non_drift = \"ask\"",
+            &["[target.z] on_drift", "repair", "tell"],
+        ),
         ("[certficate.a]\nnames = []", &["[certficate]", "did you mean `certificate`?"]),
         ("[lookup]\nresolvers = [\"ns1\"]", &["[lookup] resolvers", "ns1"]),
         ("token = \"s3cr3t-value", &["line"]),

@@ -15,6 +15,12 @@ use tokio::{sync::oneshot, time};
 
 use crate::{Failure, Outcome, host::Host, output::Output};
 
+/// Targets that have to show what they have after a moment, for what was known before does not count.
+pub(crate) struct Looked {
+    pub(crate) since: Timestamp,
+    pub(crate) targets: BTreeSet<AccountName>,
+}
+
 /// How often the state is looked at, besides after each event.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -43,14 +49,13 @@ pub(crate) async fn for_ever(host: &Host, output: &Output) -> Result<(), Failure
 
 /// Works until each of the certificates has settled, and for no longer than `patience`.
 ///
-/// `since` is where the feed was before the command, `looked` the moment from which on targets must have been looked
-/// at.
+/// `since` is where the feed was before the command, `looked` what it has asked of targets.
 pub(crate) async fn until_settled(
     host: &Host,
     output: &Output,
     ids: &[CertificateId],
     since: u64,
-    looked: Option<Timestamp>,
+    looked: Option<&Looked>,
     patience: Duration,
 ) -> Result<Outcome, Failure> {
     meanwhile(host, output, patience, watch(host, output, ids, since, looked)).await
@@ -113,7 +118,7 @@ async fn watch(
     output: &Output,
     ids: &[CertificateId],
     since: u64,
-    looked: Option<Timestamp>,
+    looked: Option<&Looked>,
 ) -> Result<Outcome, Failure> {
     let mut events = pin!(host.engine.events(since));
     let mut ticks = time::interval(LOOK);
@@ -163,7 +168,7 @@ enum Look {
 }
 
 /// Finds out whether a certificate has settled.
-async fn look(host: &Host, id: &CertificateId, looked: Option<Timestamp>) -> Result<Look, Failure> {
+async fn look(host: &Host, id: &CertificateId, looked: Option<&Looked>) -> Result<Look, Failure> {
     let engine = &host.engine;
     let certificate = match engine.certificate(id).await {
         Err(error) if error.kind().code() == "unknown_object" => return Ok(Look::Settled(Outcome::Done)),
@@ -220,7 +225,7 @@ fn order_is_due(certificate: &Certificate, policy: &AccountPolicy, now: Timestam
     certificate.state == CertificateState::Active && (certificate.current.is_none() || scheduled)
 }
 
-fn deployments(certificate: &Certificate, explanation: &Explanation, looked: Option<Timestamp>) -> Look {
+fn deployments(certificate: &Certificate, explanation: &Explanation, looked: Option<&Looked>) -> Look {
     let mut outcome = Outcome::Done;
     let rollout = explanation.rollout.as_ref();
     if rollout.is_some_and(|rollout| rollout.held.is_some()) {
@@ -236,6 +241,7 @@ fn deployments(certificate: &Certificate, explanation: &Explanation, looked: Opt
         let Some(deployment) = explanation.deployments.iter().find(|status| status.target == *target) else {
             return Look::Moving(format!("{target} waits for its version"));
         };
+        let looked = looked.filter(|looked| looked.targets.contains(target)).map(|looked| looked.since);
         let confirmed = deployment.actual == certificate.current
             && deployment
                 .evidence

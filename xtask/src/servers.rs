@@ -4,6 +4,7 @@ mod authority;
 mod bind;
 mod knot;
 mod pebble;
+mod targets;
 mod zones;
 
 use serde_json::Value;
@@ -13,7 +14,7 @@ use crate::fleet::Site;
 use crate::tools::Tools;
 
 /// All servers in the order in which they start: a later one may read what an earlier one told.
-pub(crate) const SERVERS: [&dyn Server; 3] = [&bind::Bind, &knot::Knot, &pebble::Pebble];
+pub(crate) const SERVERS: [&dyn Server; 4] = [&bind::Bind, &knot::Knot, &pebble::Pebble, &targets::Targets];
 
 /// One kind of server, in as many processes as its tests want.
 pub(crate) trait Server {

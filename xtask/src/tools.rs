@@ -58,9 +58,13 @@ impl Tools {
     fn apt_install(&self, packages: &[&str]) -> Result<()> {
         let apt_get = find("apt-get").ok_or("no apt-get on this machine")?;
         let prefix = privilege()?;
+        // In run level 1 Debian's packages do not start the services that they bring (invoke-rc.d(8)).
         let apt = |arguments: &[&str]| {
-            let mut words =
-                prefix.iter().map(String::as_str).chain(["env", "DEBIAN_FRONTEND=noninteractive"]);
+            let mut words = prefix.iter().map(String::as_str).chain([
+                "env",
+                "DEBIAN_FRONTEND=noninteractive",
+                "RUNLEVEL=1",
+            ]);
             let mut command = Command::new(words.next().unwrap_or("env"));
             command.args(words).arg(&apt_get).args(arguments);
             run(&mut command)
@@ -96,10 +100,14 @@ pub(crate) fn go_install(folder: &Path, package: &str, version: &str) -> Result<
     run(Command::new(go).arg("install").arg(format!("{package}@{version}")).env("GOBIN", folder))
 }
 
+/// Whether we have root's rights.
+pub(crate) fn is_root() -> Result<bool> {
+    Ok(output(Command::new("id").arg("-u"))?.trim_ascii() == b"0")
+}
+
 /// What to put before a command so that it runs as root: nothing, or sudo where it asks no password.
 fn privilege() -> Result<Vec<String>> {
-    let user = output(Command::new("id").arg("-u"))?;
-    if user.trim_ascii() == b"0" {
+    if is_root()? {
         return Ok(Vec::new());
     }
     output(Command::new("sudo").args(["-n", "true"]))

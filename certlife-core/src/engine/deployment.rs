@@ -262,7 +262,9 @@ impl Run<'_> {
         self.news = !known;
         deployment.failure = Some(failure.clone());
         deployment.attempts = 0;
-        let confirmed_at = deployment.evidence.as_ref().map(|evidence| evidence.at);
+        let evidence = deployment.evidence.as_ref();
+        // A look that somebody asked for has forgotten the moment.
+        let confirmed_at = evidence.map(|evidence| evidence.at).filter(|at| *at > Timestamp::MIN);
         let target_name = target.name.clone();
         if !known {
             self.event(EventKind::DriftFound { target: target_name.clone(), failure: failure.clone() });

@@ -38,6 +38,7 @@ impl Run<'_> {
             if let Some(mut certificate) = self.certificate().await? {
                 certificate::became_current(&mut certificate.value, &version, &self.ordered(), now);
                 let policy = self.context.policy(&certificate.value.spec.ca).await?;
+                // Of a rollout that begins there is nothing to tell people yet.
                 targets::settle(self.context, &mut changes, &mut certificate.value).await?;
                 let due = certificate::settle(&mut certificate.value, &policy, now);
                 changes.replace(&certificate, due);

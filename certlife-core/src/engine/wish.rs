@@ -32,8 +32,12 @@ pub(super) async fn check(
     }
     let mappings = context.mappings().await?;
     let chosen = targets::choose(spec, &mappings, &ca.options.default_targets);
-    targets::check(context, chosen.keys().chain(spec.rollout.named())).map_err(fail)?;
-    spec.rollout.check().map_err(fail)?;
+    targets::check(context, chosen.keys()).map_err(fail)?;
+    if purpose == PurposeKind::New {
+        // Later the rollout may name a target that the host no longer has, which is no reason not to renew.
+        targets::check(context, spec.rollout.named()).map_err(fail)?;
+        spec.rollout.check().map_err(fail)?;
+    }
     if let KeySource::OnTarget(holder) = &spec.key.source {
         check_target_key(context, holder, algorithm, chosen.keys()).map_err(fail)?;
     }

@@ -1,13 +1,17 @@
 //! Issued is not done: installs that fail, targets that lie, drift, new and lost targets.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use certlife_core::{
     Clock as _, ErrorKind, Operation, VendorText,
     challenge::ChallengeKind,
     deploy::DeployCapabilities,
+    engine::TargetOptions,
     model::{DeploymentState, EventKind},
+    tls::StartTls,
 };
+use certlife_testkit::crash::CrashPlan;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::world::{DAY, World, certificate, events, id, spec};
 
@@ -56,6 +60,32 @@ async fn a_target_that_does_not_confirm_is_rolled_back_to_what_it_served() {
     assert_eq!(world.target.served_version(&id("www")), current);
     assert_ne!(current, Some(first));
     assert_eq!(world.ca.orders_placed(), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_to_start_tls_does_not_confirm_and_its_words_are_told() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let talk = b"220 mail\r\n250-mail\r\n250 STARTTLS\r\n454 4.7.0 TLS not available\r\n";
+            stream.write_all(talk).await.unwrap();
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.unwrap();
+        }
+    });
+    let options = TargetOptions::default().served_after(StartTls::Smtp, address);
+    let engine = world
+        .builder(&CrashPlan::never())
+        .target("web".parse().unwrap(), Arc::new(world.target.clone()), options)
+        .build()
+        .await
+        .unwrap();
+    engine.ensure(spec("www", &["example.com"])).await.unwrap();
+    world.work(&engine, Duration::from_mins(3)).await;
+    let failure = engine.deployments(&id("www")).await.unwrap()[0].failure.clone().unwrap();
+    assert_eq!(failure.code, "not_confirmed");
+    assert!(failure.message.as_str().contains("454 4.7.0 TLS not available"), "{failure:?}");
 }
 
 #[tokio::test]

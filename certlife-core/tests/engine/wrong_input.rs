@@ -3,7 +3,7 @@
 use certlife_core::{
     CsrTemplate, DnsName, KeyAlgorithm, PrivateKey, Secret,
     challenge::HttpPath,
-    model::{CertificateSpec, KeyPolicy, KeySource, Route},
+    model::{CertificateSpec, KeyPolicy, KeySource, Rollout, Route},
 };
 
 use crate::world::{World, events, spec};
@@ -30,7 +30,20 @@ async fn each_has_its_own_error_and_nothing_is_sent_or_stored() {
     let mut routed = spec("www", &["example.com"]);
     routed.validation.routes.insert("x.example.com".parse().unwrap(), http.clone());
 
+    let place = |targets: &[&str]| targets.iter().map(|target| target.parse().unwrap()).collect();
+    let waves = |waves: &[&[&str]]| Rollout::Waves(waves.iter().map(|wave| place(wave)).collect());
+
     for (wish, code, words) in [
+        (
+            spec("www", &["example.com"]).rollout(waves(&[&["web"], &["web"]])),
+            "bad_value",
+            "rollout: \"web\" is not valid: a target has one place in it",
+        ),
+        (
+            spec("www", &["example.com"]).rollout(waves(&[&["nowhere"]])),
+            "unknown_account",
+            "no target account named \"nowhere\"",
+        ),
         (spec("www", &[]), "no_identifiers", "at least one identifier"),
         (spec("www", &four), "too_many_identifiers", "4 identifiers are too many: this CA allows 3"),
         (

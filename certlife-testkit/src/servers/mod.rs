@@ -9,6 +9,7 @@ mod bind;
 mod challtestsrv;
 mod name_server;
 mod pebble;
+mod targets;
 
 use std::env;
 use std::fs;
@@ -19,6 +20,7 @@ pub use bind::{Bind, Delegation};
 pub use challtestsrv::ChallTestSrv;
 pub use name_server::{DnsRecord, Limited, NameServer, TsigKey};
 pub use pebble::{CertificateStatus, ExternalAccount, Pebble, Pebbles};
+pub use targets::TargetPrograms;
 
 const VARIABLE: &str = "CERTLIFE_TEST_SERVERS";
 
@@ -32,6 +34,8 @@ pub struct Servers {
     pub bind: Bind,
     /// Knot, with the same zones, for what a second server does otherwise.
     pub knot: NameServer,
+    /// The programs of servers that serve certificates, of which each test starts its own.
+    pub targets: TargetPrograms,
 }
 
 impl Servers {

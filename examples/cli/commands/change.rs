@@ -1,5 +1,7 @@
 //! Commands that change something and let the engine work on it.
 
+use std::collections::BTreeSet;
+
 use certlife::{
     AccountName, CertificateId, Identifier, OrderId, RevocationReason, Timestamp, VersionId, ca::ImportFilter,
 };
@@ -8,6 +10,7 @@ use super::Session;
 use crate::{
     Failure, Outcome,
     args::{One, Verdict, Wait},
+    work::Looked,
 };
 
 impl Session<'_> {
@@ -29,28 +32,30 @@ impl Session<'_> {
     }
 
     pub(super) async fn check(&self, one: One) -> Result<Outcome, Failure> {
-        let now = self.host.clock.now();
-        let deployments = self.host.engine.deployments(&one.name).await?;
-        for deployment in deployments.iter().filter(|deployment| deployment.desired.is_some()) {
-            self.host.caller.check_target(&one.name, &deployment.target).await?;
+        let looked = Looked { since: self.host.clock.now(), targets: self.targets(&one.name).await? };
+        for target in &looked.targets {
+            self.host.caller.check_target(&one.name, target).await?;
         }
-        self.settle(one, Some(now)).await
+        self.settle(one, Some(&looked)).await
     }
 
     pub(super) async fn redeploy(&self, one: One, target: Option<AccountName>) -> Result<Outcome, Failure> {
-        let now = self.host.clock.now();
         let targets = match target {
-            Some(target) => vec![target],
-            None => {
-                let deployments = self.host.engine.deployments(&one.name).await?;
-                let wanted = deployments.into_iter().filter(|deployment| deployment.desired.is_some());
-                wanted.map(|deployment| deployment.target).collect()
-            }
+            Some(target) => [target].into(),
+            None => self.targets(&one.name).await?,
         };
-        for target in &targets {
+        let looked = Looked { since: self.host.clock.now(), targets };
+        for target in &looked.targets {
             self.host.caller.redeploy(&one.name, target).await?;
         }
-        self.settle(one, Some(now)).await
+        self.settle(one, Some(&looked)).await
+    }
+
+    /// The targets that have the certificate or are to have it now.
+    async fn targets(&self, name: &CertificateId) -> Result<BTreeSet<AccountName>, Failure> {
+        let deployments = self.host.engine.deployments(name).await?;
+        let wanted = deployments.into_iter().filter(|deployment| deployment.desired.is_some());
+        Ok(wanted.map(|deployment| deployment.target).collect())
     }
 
     pub(super) async fn continue_rollout(&self, one: One) -> Result<Outcome, Failure> {

@@ -6,14 +6,14 @@ mod dns;
 mod export;
 mod inspect;
 
-use certlife::{CertificateId, Timestamp, model::Certificate};
+use certlife::{CertificateId, model::Certificate};
 
 use crate::{
     Failure, Outcome,
     args::{Command, Common, One, Wait},
     host::Host,
     output::Output,
-    work,
+    work::{self, Looked},
 };
 
 /// A started host with what its commands print to.
@@ -78,7 +78,7 @@ pub(crate) async fn run(common: &Common, command: Command, output: &Output) -> R
 
 impl Session<'_> {
     /// Works until the certificate has settled, and explains it.
-    async fn settle(&self, One { name, wait }: One, looked: Option<Timestamp>) -> Result<Outcome, Failure> {
+    async fn settle(&self, One { name, wait }: One, looked: Option<&Looked>) -> Result<Outcome, Failure> {
         self.settle_all(&[name], wait, looked).await
     }
 
@@ -86,7 +86,7 @@ impl Session<'_> {
         &self,
         names: &[CertificateId],
         Wait { wait }: Wait,
-        looked: Option<Timestamp>,
+        looked: Option<&Looked>,
     ) -> Result<Outcome, Failure> {
         let outcome = work::until_settled(&self.host, self.output, names, self.since, looked, wait).await?;
         let mut explanations = Vec::new();
