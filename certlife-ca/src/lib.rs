@@ -25,7 +25,7 @@ pub mod sslstore;
 
 // What the tests of paid authorities share.
 #[cfg(test)]
-#[cfg(any(feature = "sectigo", feature = "sslstore"))]
+#[cfg(any(feature = "entrust", feature = "sectigo", feature = "sslstore"))]
 mod outside;
 #[cfg(test)]
 #[cfg(any(feature = "entrust", feature = "sectigo", feature = "sslstore"))]

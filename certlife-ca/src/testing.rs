@@ -12,7 +12,6 @@ use certlife_testkit::{
     crash::{CrashPlan, Crashing},
 };
 
-#[cfg(any(feature = "sectigo", feature = "sslstore"))]
 pub(crate) use crate::outside::Outside;
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);

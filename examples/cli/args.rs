@@ -146,18 +146,31 @@ pub(crate) enum Command {
         #[command(flatten)]
         by: By,
     },
-    /// Validate a domain at a CA apart from orders: say what to publish, and look for it when asked again.
+    /// Validate a domain at a CA apart from orders: publish the proof, have the CA look, and remove it again. With
+    /// --manual nothing is published: it says what to put in place, and has the CA look when asked again.
     ValidateDomain {
         /// The CA account.
         account: AccountName,
         /// The domain.
         domain: Identifier,
-        /// The kind of proof: dns-txt, dns-cname, http, email.
-        #[arg(long, default_value = "dns-txt", value_parser = kind)]
-        kind: ChallengeKind,
-        /// Who confirms, for email.
-        #[arg(long)]
-        approver: Option<String>,
+        #[command(flatten)]
+        by: By,
+        /// Validate it anew before it lapses.
+        #[arg(long, conflicts_with = "manual")]
+        keep: bool,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// List the domains that are validated apart from orders, and how far each is.
+    Domains,
+    /// Give the validation of a domain up, and remove what was published for it.
+    CancelDomain {
+        /// The CA account.
+        account: AccountName,
+        /// The domain.
+        domain: Identifier,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// List certificates.
     List {

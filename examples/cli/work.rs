@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use certlife::{
-    CertificateId, Timestamp,
+    AccountName, CertificateId, Identifier, Timestamp,
     engine::Explanation,
     model::{
-        AccountPolicy, Certificate, CertificateState, DeploymentState, OrderState, PublicationState,
-        RenewalTrigger,
+        AccountPolicy, Certificate, CertificateState, DeploymentState, DomainState, OrderState,
+        PublicationState, RenewalTrigger,
     },
 };
 use futures_util::StreamExt as _;
@@ -53,6 +53,42 @@ pub(crate) async fn until_settled(
     looked: Option<Timestamp>,
     patience: Duration,
 ) -> Result<Outcome, Failure> {
+    meanwhile(host, output, patience, watch(host, output, ids, since, looked)).await
+}
+
+/// Works until the validation of a domain has settled, and for no longer than `patience`.
+pub(crate) async fn until_proven(
+    host: &Host,
+    output: &Output,
+    (account, domain): (&AccountName, &Identifier),
+    patience: Duration,
+) -> Result<Outcome, Failure> {
+    let watch = async {
+        let mut ticks = time::interval(LOOK);
+        loop {
+            ticks.tick().await;
+            let managed = host.engine.managed_domain(account, domain).await?;
+            match managed.state {
+                _ if managed.request.is_some() || managed.has_leftovers() => {}
+                DomainState::Valid | DomainState::Cancelled => return Ok(Outcome::Done),
+                DomainState::Failed => return Ok(Outcome::Failed),
+                _ if managed.waits_for_person() => return Ok(Outcome::WaitsForPerson),
+                _ => {}
+            }
+            let failure = managed.failure.map(|failure| format!(", but {}", failure.message));
+            output.status(format!("{domain} is being validated{}", failure.unwrap_or_default()));
+        }
+    };
+    meanwhile(host, output, patience, watch).await
+}
+
+/// Lets the engine work until `watch` has seen enough, and for no longer than `patience`.
+async fn meanwhile(
+    host: &Host,
+    output: &Output,
+    patience: Duration,
+    watch: impl Future<Output = Result<Outcome, Failure>>,
+) -> Result<Outcome, Failure> {
     let engine = &host.engine;
     let (stop, stopped) = oneshot::channel::<()>();
     let work = tokio::spawn({
@@ -60,7 +96,7 @@ pub(crate) async fn until_settled(
         async move { engine.run(async move { drop(stopped.await) }).await }
     });
     let outcome = tokio::select! {
-        outcome = watch(host, output, ids, since, looked) => outcome,
+        outcome = watch => outcome,
         () = time::sleep(patience) => Ok(Outcome::Unfinished),
         () = interrupted() => Ok(Outcome::Unfinished),
     };

@@ -6,6 +6,7 @@ mod crashes;
 mod deciding;
 mod deploying;
 mod desk;
+mod domains;
 mod finding;
 mod journey;
 mod people;

@@ -54,8 +54,12 @@ pub(crate) async fn run(common: &Common, command: Command, output: &Output) -> R
             session.approvers(&account, &domain, product.as_deref()).await
         }
         Command::Revalidate { one, identifier, by } => session.revalidate(one, &identifier, by).await,
-        Command::ValidateDomain { account, domain, kind, approver } => {
-            session.validate_domain(&account, &domain, kind, approver).await
+        Command::ValidateDomain { account, domain, by, keep, wait } => {
+            session.validate_domain(&account, &domain, by.route(), keep, wait).await
+        }
+        Command::Domains => session.domains().await,
+        Command::CancelDomain { account, domain, wait } => {
+            session.cancel_domain(&account, &domain, wait).await
         }
         Command::List { expiring, name } => session.list(expiring, name).await,
         Command::Show { name } => session.show(&name).await,

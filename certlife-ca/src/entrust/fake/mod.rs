@@ -20,6 +20,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
+use crate::outside::Outside;
+
 pub(crate) use self::{
     account::FakeDomain,
     orders::{FakeOrder, Line},
@@ -57,6 +59,8 @@ pub(crate) struct World {
     pub(crate) generates_in: Option<Duration>,
     /// Reads until the random value of a domain is there, and again until the proof is looked at.
     pub(crate) value_after: u32,
+    /// Where proofs of domains are looked for besides.
+    pub(crate) outside: Option<Outside>,
     /// Whether approved and declined orders are left out of the list, as a later edition of the document says.
     pub(crate) hides_unfinished: bool,
     /// Whether approval takes two administrators.
@@ -177,6 +181,7 @@ impl World {
             polls_to_issue: 0,
             generates_in: None,
             value_after: 0,
+            outside: None,
             hides_unfinished: false,
             quorum: false,
             reactivates: true,

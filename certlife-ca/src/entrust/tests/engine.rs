@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use certlife_core::{
-    Engine, EngineBuilder, RevocationReason,
+    Clock as _, Engine, EngineBuilder, RevocationReason,
     ca::{Decision, ImportFilter},
-    model::{CertificateSpec, OrderState},
+    model::{CertificateSpec, DomainState, OrderState, Route},
 };
 use certlife_testkit::crash::CrashPlan;
 use serde_json::json;
@@ -17,19 +17,22 @@ use super::{
     },
     *,
 };
-use crate::testing::{self, DAY, crashes, newest_order, www};
+use crate::testing::{self, DAY, Outside, crashes, newest_order, www};
 
 /// A host with one account.
 struct Host {
     scene: Scene,
     base: testing::Host,
+    outside: Outside,
 }
 
 impl Host {
     async fn new() -> Self {
         let scene = Scene::new().await;
         let base = testing::Host::new("entrust", &scene.clock);
-        Self { scene, base }
+        let outside = Outside::new(&scene.clock, "northwind.example");
+        scene.fake.world().outside = Some(outside.clone());
+        Self { scene, base, outside }
     }
 
     fn builder(&self, plan: &Arc<CrashPlan>) -> EngineBuilder {
@@ -39,7 +42,8 @@ impl Host {
             "http": { "roots": self.scene.fake.world().issuer.root_pem(), "only_roots": true },
         });
         let settings: Settings = serde_json::from_value(settings).unwrap();
-        self.base.builder(plan, |context| settings.build(context).unwrap())
+        let builder = self.base.builder(plan, |context| settings.build(context).unwrap());
+        self.outside.added_to(builder, plan)
     }
 
     async fn engine(&self) -> Engine {
@@ -184,4 +188,57 @@ async fn what_is_issued_is_put_on_hold_and_taken_out_of_management_and_back() {
         assert_eq!(state(), (expected.to_owned(), decision == Decision::Deactivate), "{decision:?}");
         assert!(engine.certificate(&www()).await.unwrap().decisions.is_empty(), "{decision:?}");
     }
+}
+
+#[tokio::test]
+async fn whatever_the_point_of_a_crash_a_domain_is_proven_and_nothing_is_left() {
+    let (account, domain) = ("entrust".parse().unwrap(), "new.northwind.example".parse().unwrap());
+    for route in [Route::Dns("dns".parse().unwrap()), Route::Http("web".parse().unwrap())] {
+        let mut at = 1;
+        loop {
+            let host = Host::new().await;
+            host.scene.fake.world().value_after = 1;
+            let plan = CrashPlan::freeze_at(at);
+            let work = async {
+                let engine = host.builder(&plan).build().await.unwrap();
+                engine.prove_domain(&account, &domain, route.clone(), true).await.unwrap();
+                host.work(&engine, DAY).await;
+            };
+            let crashed = crashes(&plan, work).await;
+            host.scene.clock.advance(Duration::from_mins(2));
+            let engine = host.engine().await;
+            if engine.managed_domain(&account, &domain).await.is_err() {
+                engine.prove_domain(&account, &domain, route.clone(), true).await.unwrap();
+            }
+            host.work(&engine, DAY).await;
+            let proven = engine.managed_domain(&account, &domain).await.unwrap();
+            assert_eq!(proven.state, DomainState::Valid, "point {at}: {proven:#?}");
+            let calls = host.outside.web.calls();
+            assert!(!proven.has_leftovers() && host.outside.dns.all_records().is_empty(), "point {at}");
+            assert!(calls.put_challenge <= calls.remove_challenge, "point {at}: {calls:?}");
+            if !crashed {
+                break;
+            }
+            at += 1;
+        }
+        assert!(at > 12, "only {at} points were tried");
+    }
+}
+
+/// The CA says that a validation expires soon; whoever asks then has it renewed before it lapses.
+#[tokio::test]
+async fn a_domain_that_is_kept_is_proven_anew_while_it_still_holds() {
+    let (account, domain) = ("entrust".parse().unwrap(), "northwind.example".parse().unwrap());
+    let host = Host::new().await;
+    let engine = host.engine().await;
+    let end = host.scene.clock.now() + DAY * 90;
+    host.scene.fake.world().domain("northwind.example").ov_expiry = Some(end);
+    engine.prove_domain(&account, &domain, Route::Dns("dns".parse().unwrap()), true).await.unwrap();
+    host.work(&engine, DAY).await;
+    assert_eq!(engine.managed_domain(&account, &domain).await.unwrap().valid_until, Some(end));
+    host.scene.fake.world().domain("northwind.example").status = "EXPIRING".into();
+    host.work(&engine, 80 * DAY).await;
+    let kept = engine.managed_domain(&account, &domain).await.unwrap();
+    assert!(kept.state == DomainState::Valid && kept.valid_until.unwrap() > end, "{kept:#?}");
+    assert!(host.outside.dns.all_records().is_empty());
 }

@@ -5,13 +5,13 @@ use certlife_core::{
     Engine, EngineBuilder, RevocationReason,
     ca::{Decision, ImportFilter},
     dns::DnsRecord,
-    model::{CertificateSpec, OrderState, Route},
+    model::{CertificateSpec, DomainState, OrderState, Route},
 };
 use certlife_testkit::crash::CrashPlan;
 
 use super::*;
 use crate::{
-    sectigo::Settings,
+    sectigo::{Settings, fake::DomainRecord},
     testing::{self, DAY, Outside, crashes, newest_order, www},
 };
 
@@ -359,4 +359,56 @@ async fn an_order_waits_until_its_records_are_seen() {
     engine.verify(order.id).await.unwrap();
     host.work(&engine, DAY).await;
     assert_eq!((newest_order(&engine).await.state, host.booked()), (OrderState::Issued, (1, 1)));
+}
+
+#[tokio::test]
+async fn whatever_the_point_of_a_crash_a_domain_is_proven_and_nothing_is_left() {
+    let domain: Identifier = DOMAIN.parse().unwrap();
+    for route in [Route::Dns("dns".parse().unwrap()), Route::Http("web".parse().unwrap())] {
+        let mut at = 1;
+        loop {
+            let host = Host::new().await;
+            host.fx.fake.world().domains.insert(DOMAIN.to_owned(), DomainRecord::default());
+            let account = host.base.account.clone();
+            let plan = CrashPlan::freeze_at(at);
+            let work = async {
+                let engine = host.builder(&plan).build().await.unwrap();
+                engine.prove_domain(&account, &domain, route.clone(), true).await.unwrap();
+                host.work(&engine, DAY).await;
+            };
+            let crashed = crashes(&plan, work).await;
+            host.fx.clock.advance(Duration::from_mins(2));
+            let engine = host.engine().await;
+            if engine.managed_domain(&account, &domain).await.is_err() {
+                engine.prove_domain(&account, &domain, route.clone(), true).await.unwrap();
+            }
+            host.work(&engine, DAY).await;
+            let proven = engine.managed_domain(&account, &domain).await.unwrap();
+            assert_eq!(proven.state, DomainState::Valid, "point {at}: {proven:#?}");
+            assert!(!proven.has_leftovers() && host.is_tidy(), "point {at}: {proven:#?}");
+            assert!(host.fx.fake.world().proofs.is_empty(), "nobody but DNS and the web told it");
+            if !crashed {
+                break;
+            }
+            at += 1;
+        }
+        assert!(at > 12, "only {at} points were tried");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_that_is_kept_is_proven_anew_when_it_lapses() {
+    let host = Host::new().await;
+    host.fx.fake.world().domains.insert(DOMAIN.to_owned(), DomainRecord::default());
+    let (account, domain) = (host.base.account.clone(), DOMAIN.parse().unwrap());
+    let engine = host.engine().await;
+    engine.prove_domain(&account, &domain, Route::Dns("dns".parse().unwrap()), true).await.unwrap();
+    host.work(&engine, DAY).await;
+    let first = engine.managed_domain(&account, &domain).await.unwrap().valid_until.unwrap();
+    host.work(&engine, 190 * DAY).await;
+    host.fx.fake.world().domains.insert(DOMAIN.to_owned(), DomainRecord::default());
+    host.work(&engine, 30 * DAY).await;
+    let later = engine.managed_domain(&account, &domain).await.unwrap();
+    assert!(later.state == DomainState::Valid && later.valid_until.unwrap() > first, "{later:#?}");
+    assert!(host.is_tidy());
 }
