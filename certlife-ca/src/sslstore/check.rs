@@ -51,6 +51,8 @@ pub(super) fn check(
         Some(catalog) => Some(find_product(catalog, code)?),
         None => None,
     };
+    let known = product.and_then(|product| Vendor::named(product.details.get(VENDOR)?.as_str()));
+    check_kinds(request, code, known.unwrap_or(vendor))?;
     let stated = product.and_then(|product| level(product.details.get(LEVEL)?.as_str()));
     if let Some(product) = product {
         check_product(request, &options, product, stated)?;
@@ -128,6 +130,17 @@ fn check_proofs(request: &OrderRequest, vendor: Vendor) -> Result<(), InputError
         return Err(refused("challenges", approvers[1], "DigiCert asks one approver for the whole order"));
     }
     Ok(())
+}
+
+/// Which kinds of proof there are depends on the vendor of the product, while the account may offer several.
+fn check_kinds(request: &OrderRequest, code: &str, vendor: Vendor) -> Result<(), InputError> {
+    let offered = kinds(Some(vendor));
+    let other = request.challenges.values().map(|proof| proof.kind).find(|kind| !offered.contains(kind));
+    other.map_or(Ok(()), |kind| {
+        let list = offered.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+        let rule = format!("{code} is of {}, whose names are proven by {list}", vendor.as_str());
+        Err(refused("challenges", kind.as_str(), rule))
+    })
 }
 
 /// Names can be paid for beyond those of the order, not less.

@@ -4,7 +4,7 @@
 //! [`issue`](super::issue), what people ask in [`requests`](super::requests), failures in [`ending`](super::ending);
 //! this module decides which comes next and commits it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{Context, accounts::CaAccount, routes};
 use crate::{
@@ -161,7 +161,7 @@ impl Run<'_> {
         let capabilities = ca.provider.capabilities();
         let policy = self.context.policy(&order.ca).await?;
         let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
-        let challenges = routes::check(self.context, spec, &mappings, default, &capabilities)
+        let proofs = routes::check(self.context, spec, &mappings, default, &capabilities)
             .map_err(|input| Error::input(Operation::PlanValidation, input))?;
         let (csr, key, new_key) = self.csr(spec, policy.key_algorithm(spec), predecessor.as_ref()).await?;
         let purpose = match (order.purpose, &predecessor) {
@@ -179,10 +179,10 @@ impl Run<'_> {
             product: spec.product.clone(),
             organization: spec.organization.clone(),
             contacts: policy.contacts(spec),
-            challenges,
+            challenges: BTreeMap::new(),
             options: spec.options.clone(),
         };
-        super::catalog::check(self.context, &ca, &request)
+        let request = super::catalog::admit(self.context, &ca, request, &proofs)
             .await?
             .map_err(|input| Error::input(Operation::PlaceOrder, input))?;
         Ok((OrderIntent { reference: reference(order.id), request, csr }, key, new_key))

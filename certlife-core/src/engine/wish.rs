@@ -1,5 +1,7 @@
 //! What can be known of a wish before anything is stored or sent: accounts, capabilities, routes, keys, options.
 
+use std::collections::BTreeMap;
+
 use super::{Context, routes};
 use crate::{
     ca::{CaCapabilities, OrderRequest, Purpose, PurposeKind},
@@ -36,7 +38,7 @@ pub(super) async fn check(
     }
     let mappings = context.mappings().await?;
     let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
-    let challenges = routes::check(context, spec, &mappings, default, &capabilities).map_err(fail)?;
+    let proofs = routes::check(context, spec, &mappings, default, &capabilities).map_err(fail)?;
     let names = spec.identifiers.iter().cloned().collect();
     let key_algorithm = match &spec.key.source {
         KeySource::Elsewhere(csr) => {
@@ -57,10 +59,10 @@ pub(super) async fn check(
         product: spec.product.clone(),
         organization: spec.organization.clone(),
         contacts: policy.contacts(spec),
-        challenges,
+        challenges: BTreeMap::new(),
         options: spec.options.clone(),
     };
-    super::catalog::check(context, &ca, &request).await?.map_err(fail)
+    super::catalog::admit(context, &ca, request, &proofs).await?.map_err(fail).map(drop)
 }
 
 fn check_identifiers(spec: &CertificateSpec, capabilities: &CaCapabilities) -> Result<(), InputError> {
