@@ -244,10 +244,12 @@ impl Api {
         self.reading(Operation::Revalidate, &["order", "resend"], &body).send().await.map(drop)
     }
 
-    /// Has another address confirm a domain.
+    /// Has another address confirm a domain. Sent once, since each call sends a message; whether it had its effect shows
+    /// in the order.
     pub(super) async fn change_approver(&self, number: &str, domain: &str, address: &str) -> Result<()> {
         let body = Which::Number(number).with(json!({ "ResendEmail": address, "DomainNames": domain }));
-        self.reading(Operation::Revalidate, &["order", "changeapproveremail"], &body).send().await.map(drop)
+        let request = self.reading(Operation::Revalidate, &["order", "changeapproveremail"], &body);
+        request.replayable(false).send().await.map(drop)
     }
 
     /// Has DigiCert prove a domain in another way.
@@ -257,7 +259,7 @@ impl Api {
     }
 
     /// Has a domain proven in another way. No source confirms one call for it; where the usual one is missing, the
-    /// older one with indicators is asked.
+    /// older one with indicators is asked. Sent once where it sends a message.
     pub(super) async fn change_method(
         &self,
         number: &str,
@@ -269,7 +271,9 @@ impl Api {
             "ApproverMethod": method, "ApproverEmail": approver, "DomainNames": domain,
         }));
         let request = self.reading(Operation::Revalidate, &["order", "changeapprovermethod"], &body);
-        let response = request.accept_status(&[StatusCode::NOT_FOUND]).send().await?;
+        let by_message = method == "Email";
+        let request = request.replayable(!by_message).accept_status(&[StatusCode::NOT_FOUND]);
+        let response = request.send().await?;
         if response.status() != StatusCode::NOT_FOUND {
             return Ok(());
         }
@@ -277,7 +281,8 @@ impl Api {
             "ResendEmail": approver, "DomainNames": domain, "FileAuthDVIndicator": method == "HTTP",
             "HTTPSFileAuthDVIndicator": method == "HTTPS", "CNAMEAuthDVIndicator": method == "DNS",
         }));
-        self.reading(Operation::Revalidate, &["order", "changeapproveremail"], &body).send().await.map(drop)
+        let request = self.reading(Operation::Revalidate, &["order", "changeapproveremail"], &body);
+        request.replayable(!by_message).send().await.map(drop)
     }
 
     /// Has DigiCert look at the proof now.

@@ -25,17 +25,26 @@ pub(super) struct Handle {
     /// The names that were given another proof since.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     changed: BTreeMap<Identifier, Method>,
+    /// Who was asked to confirm a name since.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    asked: BTreeMap<Identifier, String>,
 }
 
 impl Handle {
     /// An order that was placed from here.
     pub(super) fn placed(order: String, method: Method) -> Self {
-        Self { order, imported: false, method: Some(method), changed: BTreeMap::new() }
+        Self {
+            order,
+            imported: false,
+            method: Some(method),
+            changed: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        }
     }
 
     /// An order that was found in the list.
     pub(super) fn imported(order: String) -> Self {
-        Self { order, imported: true, method: None, changed: BTreeMap::new() }
+        Self { order, imported: true, method: None, changed: BTreeMap::new(), asked: BTreeMap::new() }
     }
 
     pub(super) fn read(handle: &OrderHandle) -> Option<Self> {
@@ -44,6 +53,20 @@ impl Handle {
 
     pub(super) fn method(&self, name: &Identifier) -> Option<Method> {
         self.changed.get(name).copied().or(self.method)
+    }
+
+    /// Who is known to have been asked to confirm a name since the order was placed.
+    pub(super) fn approver(&self, name: &Identifier) -> Option<&str> {
+        self.asked.get(name).map(String::as_str)
+    }
+
+    /// Notes who was asked to confirm a name. Beyond some names the oldest notes go: at worst a message is sent twice.
+    pub(super) fn ask(&mut self, name: &Identifier, approver: &str) {
+        const MOST: usize = 12;
+        self.asked.insert(name.clone(), approver.to_owned());
+        while self.asked.len() > MOST {
+            self.asked.pop_first();
+        }
     }
 
     /// Notes that a name is proven like this from now on. Handles are small: beyond some names the vendor's word

@@ -63,10 +63,23 @@ impl SslStore {
             over_https: options.is_some_and(|options| options.file_over_https),
         };
         let method = Method::of(proof.kind);
+        // A change that was made already, but whose answer was lost, sends no second message.
+        let known = handle.approver(identifier).map(str::to_owned).or_else(|| {
+            intent.and_then(|intent| intent.request.challenges.get(identifier)?.approver.clone())
+        });
+        let is_made = match (&shown, &proof.approver) {
+            (Some(ChallengeResponse::Email { address }), Some(wanted)) if address == wanted => {
+                handle.method(identifier).is_some_and(|known| known != Method::Email)
+                    || known.is_some_and(|known| known != *wanted)
+            }
+            _ => false,
+        };
         let present = shown.as_ref().map(|shown| Method::of(shown.kind())).or(handle.method(identifier));
         // DigiCert has records of both types; the others have the one that they have.
         let other_type = name.digicert && shown.as_ref().is_some_and(|shown| shown.kind() != proof.kind);
-        if present == Some(method) && !other_type {
+        if is_made {
+            tracing::debug!(order = handle.order, %identifier, "the change of the approver had its effect before");
+        } else if present == Some(method) && !other_type {
             self.prove_again(&name, proof, shown.as_ref()).await?;
         } else {
             self.prove_otherwise(&name, proof).await?;
@@ -78,6 +91,9 @@ impl SslStore {
             return Err(error(ErrorKind::Rejected(words.into())));
         }
         handle.change(identifier, method);
+        if let (ChallengeKind::Email, Some(approver)) = (proof.kind, &proof.approver) {
+            handle.ask(identifier, approver);
+        }
         self.snapshot(OPERATION, &seen, &handle, intent).await
     }
 
