@@ -54,6 +54,7 @@ impl Outside {
         self.dns.txt_values(&name.parse().unwrap()).iter().any(|there| there == value)
     }
 
+    #[cfg(any(feature = "sectigo", feature = "sslstore"))]
     pub(crate) fn has_cname(&self, name: &str, target: &str) -> bool {
         self.dns.cname(&name.parse().unwrap()) == Some(target.parse().unwrap())
     }

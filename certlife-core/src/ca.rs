@@ -90,7 +90,8 @@ pub trait CertificateAuthority: fmt::Debug + Send + Sync + 'static {
     /// Asks how the order is, and advances what only needs asking, such as ACME's finalize.
     async fn poll(&self, order: &OrderRef) -> Result<OrderSnapshot>;
 
-    /// Carries out a decision on the order.
+    /// Carries out a decision on the order, or on the certificate that came of it. One that was carried out already is
+    /// success.
     async fn decide(&self, order: &OrderRef, decision: Decision) -> Result<OrderSnapshot>;
 
     /// Lists the e-mail addresses of which one may confirm control of `domain` for a product (BR §3.2.2.4.4).

@@ -8,6 +8,7 @@ use super::{
     Context, Engine,
     accounts::CaAccount,
     backoff::{Backoff, fraction},
+    routes::Proofs,
 };
 use crate::{
     ca::{Catalog, OrderRequest},
@@ -127,17 +128,36 @@ async fn refresh(context: &Context, ca: &CaAccount) -> Result<Catalog> {
     }
 }
 
+/// Chooses the proofs of a request so that the CA takes it for its product, and checks the whole. Returns the request with
+/// its proofs.
+///
+/// # Errors
+///
+/// As [`check`].
+pub(super) async fn admit(
+    context: &Context,
+    ca: &CaAccount,
+    mut request: OrderRequest,
+    proofs: &Proofs,
+) -> Result<Result<OrderRequest, InputError>> {
+    request.challenges = proofs.preferred();
+    let Err(refused) = check(context, ca, &request).await? else { return Ok(Ok(request)) };
+    if let Some(others) = proofs.others() {
+        request.challenges = others;
+        if check(context, ca, &request).await?.is_ok() {
+            return Ok(Ok(request));
+        }
+    }
+    Ok(Err(refused))
+}
+
 /// Checks a request locally and against the catalog. One that does not fit a catalog which is not fresh has it read
 /// again: a product may be new.
 ///
 /// # Errors
 ///
 /// [`InputError`] in the inner result; what the store says in the outer one.
-pub(super) async fn check(
-    context: &Context,
-    ca: &CaAccount,
-    request: &OrderRequest,
-) -> Result<Result<(), InputError>> {
+async fn check(context: &Context, ca: &CaAccount, request: &OrderRequest) -> Result<Result<(), InputError>> {
     let stored = context.journal.load::<StoredCatalog>(&ca.name).await?.map(|stored| stored.value);
     let read_at = stored.as_ref().and_then(|stored| stored.read_at);
     let catalog = stored.and_then(|stored| stored.catalog);

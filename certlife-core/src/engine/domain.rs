@@ -209,6 +209,8 @@ impl Run<'_> {
         match answer.authorization.status {
             AuthorizationStatus::Valid => {
                 domain.failures = 0;
+                // What a person was to publish is of no use any more.
+                domain.publications.retain(|publication| publication.state.may_be_in_place());
                 let news = domain.valid_until.is_none() || domain.valid_until != answer.valid_until;
                 domain.valid_until = answer.valid_until;
                 (domain.state, domain.next_check) =

@@ -20,6 +20,7 @@ mod feed;
 mod issue;
 mod order;
 mod order_desk;
+mod placing;
 mod principal;
 mod publication;
 mod publish;

@@ -1,17 +1,15 @@
 //! The steps of an order, from the draft to the version, each repeatable after a crash.
 //!
 //! What is published lives in [`publish`](super::publish), what becomes of a certificate in
-//! [`issue`](super::issue), what people ask in [`requests`](super::requests), failures in [`ending`](super::ending);
+//! [`issue`](super::issue), what people ask in [`requests`](super::requests), failures in [`ending`](super::ending), and
+//! how it gets to the CA in [`placing`](super::placing);
 //! this module decides which comes next and commits it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{Context, accounts::CaAccount, routes};
 use crate::{
-    ca::{
-        Decision, Found, OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Placement, Purpose, PurposeKind,
-        Stage,
-    },
+    ca::{OrderIntent, OrderRef, OrderRequest, OrderSnapshot, Purpose, PurposeKind, Stage},
     csr::{Csr, CsrTemplate},
     error::{Error, ErrorKind, Failure, Operation, ProviderName, Result},
     id::{KeyId, OrderId},
@@ -19,7 +17,7 @@ use crate::{
     key::{KeyAlgorithm, PrivateKey},
     model::{
         Actor, Certificate, CertificateSpec, EventKind, KeyChange, KeySource, Occurrence, Order, OrderState,
-        Publication, PublicationState, Request, Version,
+        Publication, PublicationState, Version,
     },
     name::Identifier,
     notify::{Matter, Notice},
@@ -157,7 +155,7 @@ impl Run<'_> {
         let capabilities = ca.provider.capabilities();
         let policy = self.context.policy(&order.ca).await?;
         let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
-        let challenges = routes::check(self.context, spec, &mappings, default, &capabilities)
+        let proofs = routes::check(self.context, spec, &mappings, default, &capabilities)
             .map_err(|input| Error::input(Operation::PlanValidation, input))?;
         let (csr, key, new_key) = self.csr(spec, policy.key_algorithm(spec), predecessor.as_ref()).await?;
         let purpose = match (order.purpose, &predecessor) {
@@ -175,10 +173,10 @@ impl Run<'_> {
             product: spec.product.clone(),
             organization: spec.organization.clone(),
             contacts: policy.contacts(spec),
-            challenges,
+            challenges: BTreeMap::new(),
             options: spec.options.clone(),
         };
-        super::catalog::check(self.context, &ca, &request)
+        let request = super::catalog::admit(self.context, &ca, request, &proofs)
             .await?
             .map_err(|input| Error::input(Operation::PlaceOrder, input))?;
         Ok((OrderIntent { reference: reference(order.id), request, csr }, key, new_key))
@@ -224,86 +222,6 @@ impl Run<'_> {
             }
         };
         Ok((template(spec).sign(&key)?, Some(id), new))
-    }
-
-    // ---- intent → order at the CA ----
-
-    async fn place(&mut self) -> Result<Next> {
-        let Some(intent) = self.order.value.intent.clone() else {
-            return self.corrupt("an order without intent").await;
-        };
-        let given_up = self.order.value.requests.contains(&Request::Decide(Decision::Cancel));
-        if given_up && self.sure {
-            return self.end(OrderState::Cancelled, None).await;
-        }
-        let ca = match self.ca() {
-            Ok(ca) => ca,
-            Err(error) => return self.failed(error).await,
-        };
-        let found = if self.sure {
-            Ok(Found::Nothing)
-        } else {
-            let _place = ca.place().await;
-            ca.provider.find(&intent).await
-        };
-        match (found, self.settles_at(&ca)) {
-            // One that is to be given up is cancelled there.
-            (Ok(Found::Order(snapshot)), _) => self.placed(*snapshot, true).await,
-            (Ok(_), Some(moment)) => Ok(Next::At(moment)),
-            (Ok(Found::CannotTell), _) if ca.provider.capabilities().placement == Placement::Paid => {
-                self.in_doubt().await
-            }
-            (Ok(_), _) if given_up => self.end(OrderState::Cancelled, None).await,
-            (Ok(_), _) => self.send(&ca, &intent).await,
-            (Err(error), _) => self.failed(error.repeatable()).await,
-        }
-    }
-
-    /// Until when an order that was sent may still show; none if it has had its time, or was certainly not sent.
-    fn settles_at(&self, ca: &CaAccount) -> Option<Timestamp> {
-        let (now, takes) = (self.context.now(), ca.provider.capabilities().settles_in);
-        let asked_at = self.order.value.asked_at.unwrap_or(self.order.value.created_at);
-        // A clock that was set back must not stretch it.
-        Some((asked_at + takes).min(now + takes)).filter(|moment| !self.sure && *moment > now)
-    }
-
-    async fn send(&mut self, ca: &CaAccount, intent: &OrderIntent) -> Result<Next> {
-        self.sure = false;
-        let answer = {
-            let _place = ca.place().await;
-            ca.provider.place(intent).await
-        };
-        match answer {
-            Ok(snapshot) => self.placed(snapshot, false).await,
-            Err(error) => {
-                if error.did_not_arrive() {
-                    self.order.value.state = OrderState::Drafted;
-                }
-                // It may have waited here for a good while before it was sent.
-                self.order.value.asked_at = Some(self.context.now());
-                // If the answer was lost the order may be there, and is looked for before anything else.
-                self.failed(error.repeatable()).await
-            }
-        }
-    }
-
-    async fn placed(&mut self, snapshot: OrderSnapshot, found: bool) -> Result<Next> {
-        self.event(EventKind::OrderPlaced { number: snapshot.number.clone(), found });
-        self.order.value.attempts = 0;
-        self.order.value.failure = None;
-        self.absorb(snapshot).await
-    }
-
-    /// Leaves the order to a person. Whoever gave it up meanwhile did not know that it may have been paid for.
-    async fn in_doubt(&mut self) -> Result<Next> {
-        let error = Error::new(self.ca()?.provider.provider(), Operation::FindOrder, ErrorKind::Uncertain);
-        let failure = self.context.failure(&error, &self.order.value.ca);
-        self.order.value.state = OrderState::InDoubt;
-        self.order.value.failure = Some(failure.clone());
-        self.order.value.requests.clear();
-        self.save(None, AfterCommit::Keep).await?;
-        self.tell(Matter::OrderNeedsPerson { failure: Some(failure) }).await;
-        Ok(Next::Asked)
     }
 
     // ---- what the CA says ----

@@ -54,7 +54,8 @@ impl Engine {
     }
 
     /// Starts to validate a domain at a CA account apart from any order, and says what to publish; asked again, the CA
-    /// looks whether it is there. Publishing is the caller's: nothing is stored here.
+    /// looks whether it is there. Publishing is the caller's and nothing is stored here;
+    /// [`prove_domain`](Self::prove_domain) does all of it.
     ///
     /// # Errors
     ///

@@ -206,7 +206,8 @@ impl Principal {
     ///
     /// # Errors
     ///
-    /// [`InputError::Unknown`], and [`ErrorKind::NotNow`] if the order is over.
+    /// [`InputError::Unknown`], and [`ErrorKind::NotNow`] if the order is over: what was issued is decided on by
+    /// [`decide_version`](Self::decide_version).
     pub async fn decide(&self, order: OrderId, decision: Decision) -> Result<()> {
         self.request(order, Request::Decide(decision)).await
     }

@@ -47,6 +47,26 @@ pub(crate) fn choose<'a>(
     account_default.map(|route| (route, RouteReason::AccountDefault))
 }
 
+/// The proofs that the routes of a certificate can give, for each identifier the preferred one first.
+pub(crate) struct Proofs(BTreeMap<Identifier, Vec<Proof>>);
+
+impl Proofs {
+    /// The preferred ones.
+    pub(crate) fn preferred(&self) -> BTreeMap<Identifier, Proof> {
+        let first =
+            |(name, proofs): (&Identifier, &Vec<Proof>)| Some((name.clone(), proofs.first()?.clone()));
+        self.0.iter().filter_map(first).collect()
+    }
+
+    /// The others, where a route has one: a DNS route answers with a record of either type, and which of them is asked
+    /// for may depend on the product.
+    pub(crate) fn others(&self) -> Option<BTreeMap<Identifier, Proof>> {
+        let last = |(name, proofs): (&Identifier, &Vec<Proof>)| Some((name.clone(), proofs.last()?.clone()));
+        let any = self.0.values().any(|proofs| proofs.len() > 1);
+        any.then(|| self.0.iter().filter_map(last).collect())
+    }
+}
+
 /// Checks, before anything is sent, that every identifier has a route that suits it, its CA and its account.
 /// Returns the proofs to ask for. Where a CA validates domains apart from orders, an identifier may go without a route:
 /// its domain is expected to be validated.
@@ -56,17 +76,17 @@ pub(crate) fn check(
     mappings: &[DomainMapping],
     account_default: Option<&Route>,
     capabilities: &CaCapabilities,
-) -> Result<BTreeMap<Identifier, Proof>, InputError> {
-    let mut proofs = BTreeMap::new();
+) -> Result<Proofs, InputError> {
+    let mut found = BTreeMap::new();
     if capabilities.challenges.is_empty() {
-        return Ok(proofs);
+        return Ok(Proofs(found));
     }
     let of_order = BTreeMap::new();
     for identifier in &spec.identifiers {
         match choose(&of_order, spec, mappings, account_default, identifier, None) {
             Some((route, _)) => {
-                proofs
-                    .insert(identifier.clone(), proof(context, route, identifier, &capabilities.challenges)?);
+                let proofs = proofs(context, route, identifier, &capabilities.challenges)?;
+                found.insert(identifier.clone(), proofs);
             }
             None if !capabilities.domain_challenges.is_empty() => {}
             None => {
@@ -78,7 +98,7 @@ pub(crate) fn check(
             }
         }
     }
-    Ok(proofs)
+    Ok(Proofs(found))
 }
 
 /// The proof that a route stands for, if it suits the identifier, the CA and the account.
@@ -88,22 +108,40 @@ pub(crate) fn proof(
     identifier: &Identifier,
     offered: &BTreeSet<ChallengeKind>,
 ) -> Result<Proof, InputError> {
+    proofs(context, route, identifier, offered).map(|mut proofs| proofs.swap_remove(0))
+}
+
+/// The proofs that a route stands for, at least one.
+fn proofs(
+    context: &Context,
+    route: &Route,
+    identifier: &Identifier,
+    offered: &BTreeSet<ChallengeKind>,
+) -> Result<Vec<Proof>, InputError> {
     let none =
         |rule: String| InputError::NoValidation { identifier: identifier.to_string(), rule: rule.into() };
     let possible: BTreeSet<_> = offered.iter().copied().filter(|kind| route.answers(*kind)).collect();
     if possible.is_empty() {
         return Err(none(format!("the CA does not offer a challenge that {route:?} answers")));
     }
-    let kind = possible.into_iter().find(|kind| kind.suits(identifier)).ok_or_else(|| match identifier {
-        Identifier::Wildcard(_) => none("a wildcard is validated by a DNS record or by e-mail".to_owned()),
-        _ => none("an IP address is validated by http or tls-alpn".to_owned()),
-    })?;
-    check_account(context, route, kind)?;
     let approver = match route {
         Route::Email(address) => Some(address.clone()),
         _ => None,
     };
-    Ok(Proof { kind, approver })
+    let (mut found, mut refused) = (Vec::new(), None);
+    for kind in possible.into_iter().filter(|kind| kind.suits(identifier)) {
+        match check_account(context, route, kind) {
+            Ok(()) => found.push(Proof { kind, approver: approver.clone() }),
+            Err(input) => refused = refused.or(Some(input)),
+        }
+    }
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    Err(refused.unwrap_or_else(|| match identifier {
+        Identifier::Wildcard(_) => none("a wildcard is validated by a DNS record or by e-mail".to_owned()),
+        _ => none("an IP address is validated by http or tls-alpn".to_owned()),
+    }))
 }
 
 fn check_account(context: &Context, route: &Route, kind: ChallengeKind) -> Result<(), InputError> {

@@ -1,5 +1,7 @@
 //! What can be known of a wish before anything is stored or sent: accounts, capabilities, routes, keys, options.
 
+use std::collections::BTreeMap;
+
 use super::{Context, routes, targets};
 use crate::{
     ca::{CaCapabilities, OrderRequest, Purpose, PurposeKind},
@@ -42,7 +44,7 @@ pub(super) async fn check(
         check_target_key(context, holder, algorithm, chosen.keys()).map_err(fail)?;
     }
     let default = policy.route.as_ref().or(ca.options.default_route.as_ref());
-    let challenges = routes::check(context, spec, &mappings, default, &capabilities).map_err(fail)?;
+    let proofs = routes::check(context, spec, &mappings, default, &capabilities).map_err(fail)?;
     let names = spec.identifiers.iter().cloned().collect();
     let key_algorithm = match &spec.key.source {
         KeySource::Elsewhere(csr) => {
@@ -63,10 +65,10 @@ pub(super) async fn check(
         product: spec.product.clone(),
         organization: spec.organization.clone(),
         contacts: policy.contacts(spec),
-        challenges,
+        challenges: BTreeMap::new(),
         options: spec.options.clone(),
     };
-    super::catalog::check(context, &ca, &request).await?.map_err(fail)
+    super::catalog::admit(context, &ca, request, &proofs).await?.map_err(fail).map(drop)
 }
 
 /// Checks that a target can make the key, and that no other of `targets` needs it.

@@ -145,7 +145,8 @@ impl ManagedDomain {
 
     /// Whether a person has to publish something, or to answer a message.
     pub fn waits_for_person(&self) -> bool {
-        self.publications.iter().any(|publication| publication.state == PublicationState::ByHand)
+        let by_hand = |publication: &Publication| publication.state == PublicationState::ByHand;
+        self.is_under_way() && self.publications.iter().any(by_hand)
     }
 
     pub(crate) fn index(&self) -> Index {

@@ -366,3 +366,20 @@ async fn another_approver_is_asked_while_the_order_waits() {
     }
     assert_eq!(house.booked(), (1, 1));
 }
+
+#[tokio::test]
+async fn a_record_that_the_product_does_not_take_is_told_before_anything_is_sent() {
+    let house = House::new().await;
+    let engine = house.engine().await;
+    engine.refresh_catalog(&house.host.account).await.unwrap();
+    house.desk.calls();
+    let by_hand = Route::Manual(ChallengeKind::DnsTxt);
+    let refused = engine.ensure(spec("positivessl", &NAMES[1..], by_hand)).await.unwrap_err().to_string();
+    assert!(refused.contains("dns-txt") && refused.contains("dns-cname, http, email"), "{refused}");
+    assert!(house.desk.calls().is_empty());
+    // An account that publishes records of both types is asked for the one that the product takes.
+    engine.ensure(spec("positivessl", &NAMES[1..], by_dns())).await.unwrap();
+    house.host.work(&engine, HOUR).await;
+    let request = newest_order(&engine).await.intent.unwrap().request;
+    assert_eq!(request.challenges[&name(NAMES[1])].kind, ChallengeKind::DnsCname);
+}

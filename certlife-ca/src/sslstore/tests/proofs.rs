@@ -34,6 +34,10 @@ async fn every_way_of_proof_leads_to_a_certificate() {
         for kind in
             [ChallengeKind::DnsTxt, ChallengeKind::DnsCname, ChallengeKind::Http, ChallengeKind::Email]
         {
+            // Sectigo has no TXT records, which is told before anything is sent.
+            if (product, kind) == ("positivemdcssl", ChallengeKind::DnsTxt) {
+                continue;
+            }
             for lists_proofs in [true, false] {
                 let desk = Desk::start().await;
                 let names: &[&str] =

@@ -188,7 +188,6 @@ impl MemoryCaBuilder {
     }
 
     /// Shows an order only after this time to whoever looks for it. Defaults to at once.
-    #[must_use]
     pub fn settles_in(mut self, time: Duration) -> Self {
         self.plan.capabilities.settles_in = time;
         self
