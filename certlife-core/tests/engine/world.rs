@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use certlife_core::{
-    CertificateAuthority, CertificateId, Clock, Deployer, DnsProvider, Engine, EngineBuilder, KeyRing,
-    LocalKeyRing, SecretBytes, Store, Timestamp,
+    CertificateAuthority, CertificateId, Deployer, DnsProvider, Engine, EngineBuilder, KeyRing, LocalKeyRing,
+    SecretBytes, Store, Timestamp,
     challenge::{ChallengeKind, ChallengeResponse},
     engine::{CaOptions, DnsOptions, TargetOptions},
     model::{Certificate, CertificateSpec, Event, Order, Route},
