@@ -10,6 +10,7 @@ use certlife_core::{
 use certlife_testkit::{
     clock::LeapClock,
     crash::{CrashPlan, Crashing},
+    work,
 };
 
 pub(crate) use crate::outside::Outside;
@@ -72,13 +73,7 @@ impl Host {
 
     /// Lets the engine work on whatever is due within `horizon`.
     pub(crate) async fn work(&self, engine: &Engine, horizon: Duration) {
-        let end = self.clock.now() + horizon;
-        loop {
-            match engine.pass().await.unwrap().next {
-                Some(next) if next <= end => self.clock.advance(next.since(self.clock.now())),
-                _ => return,
-            }
-        }
+        work::within(engine, self.clock.as_ref(), horizon).await;
     }
 }
 

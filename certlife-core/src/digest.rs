@@ -77,8 +77,8 @@ digests! {
     Fingerprint: "fingerprint",
 }
 
-/// Writes lower-case hexadecimal digits.
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
+/// Writes bytes as lower-case hexadecimal digits.
+pub fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()

@@ -42,7 +42,7 @@ pub use async_trait::async_trait;
 pub use ca::CertificateAuthority;
 pub use csr::{Csr, CsrTemplate};
 pub use deploy::Deployer;
-pub use digest::{Fingerprint, KeyHash};
+pub use digest::{Fingerprint, KeyHash, to_hex};
 pub use dns::DnsProvider;
 pub use engine::{Engine, EngineBuilder};
 pub use error::{Error, ErrorKind, Failure, Operation, Party, ProviderName, Result, Retry};

@@ -33,14 +33,15 @@ pub mod rfc2136;
 pub mod route53;
 
 // What several vendors need.
-#[cfg(any(feature = "dnsmadeeasy", feature = "route53"))]
-mod hex;
 #[cfg(feature = "http")]
 #[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod pause;
 #[cfg(any(feature = "http", feature = "rfc2136"))]
 #[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod serial;
+#[cfg(feature = "http")]
+#[allow(dead_code, reason = "the vendors that use it may be left out")]
+mod settings;
 #[cfg(any(feature = "http", feature = "rfc2136"))]
 #[allow(dead_code, reason = "the vendors that use it may be left out")]
 mod txt;

@@ -71,6 +71,13 @@ impl LeapClock {
     }
 }
 
+impl AsRef<ManualClock> for LeapClock {
+    /// The clock that leaps, to be moved by hand.
+    fn as_ref(&self) -> &ManualClock {
+        &self.0
+    }
+}
+
 impl From<ManualClock> for LeapClock {
     /// Moves a clock that others read too: whoever sleeps by this one takes them along.
     fn from(clock: ManualClock) -> Self {

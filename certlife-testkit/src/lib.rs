@@ -9,3 +9,4 @@ pub mod deploy;
 pub mod dns;
 pub mod servers;
 pub mod store;
+pub mod work;

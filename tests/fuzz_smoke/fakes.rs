@@ -91,8 +91,8 @@ async fn pass_on(mut client: TcpStream, fake: SocketAddr) -> Vec<u8> {
     );
     client.write_all(answer.as_bytes()).await.unwrap();
     client.write_all(&body).await.unwrap();
-    let lines: String = headers.iter().map(|line| format!("{line}\n")).collect();
-    [format!("{request}\n{status}\n{lines}\n").into_bytes(), body].concat()
+    let script = [&[&request, status], &headers[..], &["", ""]].concat().join("\n");
+    [script.into_bytes(), body].concat()
 }
 
 /// The lines of a message's head, and its body.
@@ -117,7 +117,7 @@ async fn message(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<String>, Vec<u8>
 }
 
 /// Starts a fake that has what the client asks for; it goes on as long as what is returned besides its address.
-async fn start(vendor: Vendor, talk: u8) -> (SocketAddr, Box<dyn std::any::Any>) {
+async fn start(vendor: Vendor, talk: u8) -> (SocketAddr, Box<dyn std::any::Any + Send>) {
     let clock: Arc<dyn Clock> = Arc::new(Still);
     match vendor {
         Vendor::Azure => {

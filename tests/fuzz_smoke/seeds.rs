@@ -4,12 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use certlife_core::{
-    Clock as _, CsrTemplate, Engine, KeyAlgorithm, LocalKeyRing, PrivateKey, SecretBytes,
+    CsrTemplate, Engine, KeyAlgorithm, LocalKeyRing, PrivateKey, SecretBytes,
     engine::{CaOptions, DnsOptions, TargetOptions},
     model::{CertificateSpec, Route},
     store::MemoryStore,
 };
-use certlife_testkit::{ca::MemoryCa, clock::ManualClock, deploy::MemoryTarget, dns::MemoryDns};
+use certlife_testkit::{ca::MemoryCa, clock::ManualClock, deploy::MemoryTarget, dns::MemoryDns, work};
 use serde_json::to_vec;
 
 pub(crate) const NAMES: [&str; 12] = [
@@ -137,12 +137,7 @@ async fn issue() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         .validate(Route::Dns("dns".parse().unwrap()))
         .deploy("web".parse().unwrap());
     engine.ensure(wish.clone()).await.unwrap();
-    while let Some(next) = engine.pass().await.unwrap().next {
-        if next.since(clock.now()) > std::time::Duration::from_hours(1) {
-            break;
-        }
-        clock.advance_to(next);
-    }
+    work::within(&engine, &clock, std::time::Duration::from_hours(1)).await;
     let certificate = engine.certificate(&id).await.unwrap();
     let version = engine.version(certificate.current.expect("it is issued")).await.unwrap();
     let mut certificates: Vec<Vec<u8>> = version.chain.certificates().map(|der| der.to_vec()).collect();

@@ -16,6 +16,7 @@ use certlife_store::Sqlite;
 use certlife_testkit::{
     clock::ManualClock,
     servers::{Pebble, Servers},
+    work,
 };
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
@@ -87,17 +88,9 @@ impl World {
         self.engine_at(pebble, &pebble.directory_url, zone).await
     }
 
-    /// Lets the engine work until nothing is due within `horizon`. Its clock moves on at once where it waits; the
-    /// servers, whose time is real, get more of it the longer the engine is ready to wait for them.
+    /// Lets the engine work until nothing is due within `horizon`.
     pub(crate) async fn work(&self, engine: &Engine, horizon: Duration) {
-        let end = self.clock.now() + horizon;
-        for _ in 0..2_000 {
-            let Some(next) = engine.pass().await.unwrap().next.filter(|next| *next <= end) else { return };
-            let wait = next.since(self.clock.now());
-            self.clock.advance_to(next);
-            tokio::time::sleep((wait / 20).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;
-        }
-        panic!("the engine does not come to rest");
+        work::among_servers(engine, &self.clock, horizon).await;
     }
 
     pub(crate) fn live_file(&self, certificate: &str, name: &str) -> Option<String> {

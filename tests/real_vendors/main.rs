@@ -23,6 +23,7 @@ use certlife_testkit::{
     clock::ManualClock,
     crash::{CrashPlan, Crashing},
     servers::{ChallTestSrv, Pebble, Servers},
+    work,
 };
 
 use self::vendors::{Books, Vendor};
@@ -97,14 +98,9 @@ fn unseen() -> DnsOptions {
     DnsOptions::default().visibility(Visibility::None).follow_cnames(false)
 }
 
-/// Lets the engine work until nothing is due within an hour; servers get more real time the longer it waits.
+/// Lets the engine work until nothing is due within an hour.
 async fn work(engine: &Engine, clock: &ManualClock) {
-    let end = clock.now() + Duration::from_hours(1);
-    while let Some(next) = engine.pass().await.unwrap().next.filter(|next| *next <= end) {
-        let wait = next.since(clock.now());
-        clock.advance_to(next);
-        tokio::time::sleep((wait / 20).clamp(Duration::from_millis(10), Duration::from_secs(1))).await;
-    }
+    work::among_servers(engine, clock, Duration::from_hours(1)).await;
 }
 
 async fn only_order(engine: &Engine) -> Order {

@@ -28,8 +28,8 @@ use certlife_ca::{
     private::{Private, Validation},
 };
 use certlife_core::{
-    CertificateId, Clock as _, Engine, EngineBuilder, Error, Failure, KeyAlgorithm, LocalKeyRing, PrivateKey,
-    Secret, SecretBytes, Timestamp,
+    CertificateId, Engine, EngineBuilder, Error, Failure, KeyAlgorithm, LocalKeyRing, PrivateKey, Secret,
+    SecretBytes, Timestamp,
     engine::{CaOptions, DnsOptions, TargetOptions},
     lookup::Visibility,
     model::{CertificateSpec, Route},
@@ -247,10 +247,7 @@ fn wish(id: &str, ca: &str, dns: &str, name: &str) -> CertificateSpec {
 
 /// Lets an engine work until nothing is due within two hours.
 async fn work(world: &World, engine: &Engine) {
-    let end = world.clock.now() + Duration::from_hours(2);
-    while let Some(next) = engine.pass().await.unwrap().next.filter(|next| *next <= end) {
-        world.clock.advance_to(next);
-    }
+    certlife_testkit::work::within(engine, &world.clock, Duration::from_hours(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -188,11 +188,8 @@ impl EntrustBuilder {
         if !settings.extra_products.iter().all(is_word) {
             return Err(InputError::setting("extra_products", "are names such as STANDARD_PLUS_SSL"));
         }
-        let base_url = match settings.base_url.clone() {
-            Some(url) => url,
-            None => Url::parse("https://api.entrust.net/enterprise/v2")
-                .map_err(|error| InputError::setting("base_url", error.to_string()))?,
-        };
+        let usual = "https://api.entrust.net/enterprise/v2";
+        let base_url = http::endpoint("base_url", settings.base_url.as_ref(), usual)?;
         let mut http = settings.http.clone();
         // Issuance answers when it is done: clients wait 40 to 100 seconds, and Lemur warns that it may take longer.
         http.request_timeout_seconds = http.request_timeout_seconds.or(NonZeroU32::new(100));

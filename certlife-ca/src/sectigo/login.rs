@@ -87,7 +87,7 @@ impl Api {
                 client(CERTIFICATE_HOST)?.header("login", login).header("customerUri", customer)
             }
             Login::OAuth { id, secret } => {
-                let url = settings.token_url.clone().map_or_else(|| parsed(TOKEN_URL), Ok)?;
+                let url = http::endpoint("token_url", settings.token_url.as_ref(), TOKEN_URL)?;
                 let tokens = builder(&url, &settings.http, clock).refine(refine_token).build();
                 let client_for_tokens = tokens.map_err(|error| match error {
                     InputError::Setting { setting, rule } if setting == "base_url" => {
@@ -110,21 +110,18 @@ fn builder(base_url: &Url, settings: &http::Settings, clock: &Arc<dyn Clock>) ->
 
 /// The base of the interface. People give it with and without `/api`, with and without a final slash.
 fn base_url(given: Option<&Url>, default: &str) -> Result<Url, InputError> {
-    let Some(given) = given else { return parsed(default) };
+    let usual = http::endpoint("base_url", None, default)?;
+    let Some(given) = given else { return Ok(usual) };
     let mut url = given.clone();
     let path = url.path().trim_end_matches('/').to_owned();
     if path.ends_with("/api") {
         url.set_path(&path);
     } else if path.is_empty() {
-        url.set_path(parsed(default)?.path());
+        url.set_path(usual.path());
     } else {
         url.set_path(&format!("{path}/api"));
     }
     Ok(url)
-}
-
-fn parsed(url: &str) -> Result<Url, InputError> {
-    Url::parse(url).map_err(|error| InputError::setting("base_url", error.to_string()))
 }
 
 /// Fetches access tokens by the client's own credentials (RFC 6749 §4.4).

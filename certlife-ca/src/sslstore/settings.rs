@@ -263,8 +263,7 @@ fn client(settings: &Settings, login: &Login, clock: &Arc<dyn Clock>) -> Result<
     } else {
         "https://api.thesslstore.com/rest/"
     };
-    let base_url = settings.base_url.clone().map_or_else(|| Url::parse(usual), Ok);
-    let base_url = base_url.map_err(|error| InputError::setting("base_url", error.to_string()))?;
+    let base_url = http::endpoint("base_url", settings.base_url.as_ref(), usual)?;
     let mut builder = Client::builder(NAME)
         .base_url(&base_url)
         .settings(&settings.http)

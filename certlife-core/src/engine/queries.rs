@@ -355,8 +355,7 @@ impl Engine {
 
     fn test_record(&self, name: &Fqdn) -> DnsRecord {
         let random: [u8; 8] = self.context.entropy.bytes();
-        let value =
-            random.iter().fold("certlife-check-".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+        let value = format!("certlife-check-{}", crate::to_hex(&random));
         DnsRecord { name: name.clone(), data: RecordData::Txt(value) }
     }
 

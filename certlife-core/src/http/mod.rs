@@ -31,7 +31,7 @@ pub use exchange::FailedExchange;
 pub use page::{Paged, Pages};
 pub use request::Request;
 pub use response::Response;
-pub use settings::{BundledRoots, Settings};
+pub use settings::{BundledRoots, Settings, endpoint};
 pub use sign::{PreparedRequest, Signer};
 pub use status::{Answer, Refinement};
 pub use token::{FetchToken, Token, TokenSource};

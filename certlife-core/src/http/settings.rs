@@ -57,6 +57,18 @@ pub enum BundledRoots {
     Never,
 }
 
+/// Picks where an API is: the URL that the host states, or else the vendor's `usual` one.
+///
+/// # Errors
+///
+/// [`InputError::Setting`] names `setting` if `usual` is no URL, as it may be when parts of it are settings.
+pub fn endpoint(setting: &'static str, stated: Option<&Url>, usual: &str) -> Result<Url, InputError> {
+    match stated {
+        Some(url) => Ok(url.clone()),
+        None => Url::parse(usual).map_err(|error| InputError::setting(setting, error.to_string())),
+    }
+}
+
 impl Settings {
     fn connect_timeout(&self) -> Duration {
         seconds(self.connect_timeout_seconds, 10)

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use certlife_core::{
-    CertificateAuthority, CertificateId, Clock, Deployer, DnsProvider, Engine, EngineBuilder, KeyRing,
-    LocalKeyRing, SecretBytes, Store, Timestamp,
+    CertificateAuthority, CertificateId, Deployer, DnsProvider, Engine, EngineBuilder, KeyRing, LocalKeyRing,
+    SecretBytes, Store, Timestamp,
     challenge::{ChallengeKind, ChallengeResponse},
     engine::{CaOptions, DnsOptions, TargetOptions},
     model::{Certificate, CertificateSpec, Event, Order, Route},
@@ -16,6 +16,7 @@ use certlife_testkit::{
     crash::{CrashPlan, Crashing},
     deploy::MemoryTarget,
     dns::{MemoryAccount, MemoryDns},
+    work,
 };
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
@@ -71,17 +72,9 @@ impl World {
         self.builder(&CrashPlan::never()).build().await.unwrap()
     }
 
-    /// Lets the engine work, moving the clock from one due moment to the next, for as long as something is due
-    /// within `horizon`.
+    /// Lets the engine work for as long as something is due within `horizon`.
     pub(crate) async fn work(&self, engine: &Engine, horizon: Duration) {
-        let end = self.clock.now() + horizon;
-        loop {
-            let pass = engine.pass().await.unwrap();
-            match pass.next {
-                Some(next) if next <= end => self.clock.advance_to(next),
-                _ => return,
-            }
-        }
+        work::within(engine, &self.clock, horizon).await;
     }
 
     pub(crate) fn records_in_dns(&self) -> usize {

@@ -7,16 +7,20 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
+
+// Relative to this file, from wherever it is included.
+#[path = "fake_sets.rs"]
+mod sets;
+#[path = "fake_tokens.rs"]
+mod tokens;
 
 pub(super) const SUBSCRIPTION: &str = "77aa0c1e-5b2d-4f6e-8a90-1b2c3d4e5f60";
 pub(super) const TENANT: &str = "0f2b6d3e-4a57-4c61-9d0e-7b1c2d3e4f50";
 pub(super) const CLIENT: &str = "5d1e7c0a-93b2-4f08-8a6d-1c2b3a495867";
 pub(super) const SECRET: &str = "q8~NotARealSecret+/=1";
 pub(super) const GROUP: &str = "dns-rg";
-const AUDIENCE: &str = "https://management.azure.com";
 /// How long a token lasts, in seconds.
 pub(super) const TOKEN_LASTS: i64 = 3_599;
 
@@ -74,38 +78,6 @@ pub(super) struct FakeSet {
     /// The character-strings of each record.
     pub(super) texts: Vec<Vec<String>>,
     pub(super) alias: Option<String>,
-}
-
-/// The fields that a record set may have.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    properties: Properties,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Properties {
-    #[serde(rename = "TTL")]
-    ttl: i64,
-    #[serde(default)]
-    metadata: Map<String, Value>,
-    #[serde(default, rename = "TXTRecords")]
-    texts: Vec<Text>,
-    #[serde(rename = "CNAMERecord")]
-    alias: Option<Alias>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Text {
-    value: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Alias {
-    cname: String,
 }
 
 impl FakeAzure {
@@ -263,111 +235,6 @@ impl World {
         }
     }
 
-    /// The client credentials grant, with a secret or an assertion.
-    fn token(&mut self, request: &Request) -> Answer {
-        assert_eq!((request.method.as_str(), request.url.query()), ("POST", None));
-        assert_eq!(request.url.path(), format!("/{TENANT}/oauth2/v2.0/token"));
-        assert_eq!(request.headers["content-type"], "application/x-www-form-urlencoded");
-        assert!(!request.headers.contains_key("authorization"));
-        let mut form: BTreeMap<String, String> =
-            url::form_urlencoded::parse(&request.body).into_owned().collect();
-        let mut field = |name: &str| form.remove(name).unwrap_or_default();
-        assert_eq!(field("grant_type"), "client_credentials");
-        let refuse = |status: u16, error: &str, number: u32, words: &str| {
-            let words = format!("AADSTS{number}: {words}");
-            let body = json!({
-                "error": error, "error_description": words, "error_codes": [number],
-                "timestamp": "2026-01-15 09:30:00Z", "trace_id": "6a0e", "correlation_id": "c5d1",
-            });
-            Err((status, body))
-        };
-        if field("scope") != format!("{AUDIENCE}/.default") {
-            return refuse(400, "invalid_resource", 500_011, "The resource principal was not found.");
-        }
-        if field("client_id") != CLIENT {
-            return refuse(
-                400,
-                "unauthorized_client",
-                700_016,
-                "Application was not found in the directory.",
-            );
-        }
-        let (secret, kind, assertion) =
-            (field("client_secret"), field("client_assertion_type"), field("client_assertion"));
-        assert!(form.is_empty(), "unknown fields {form:?}");
-        if kind.is_empty() {
-            if secret != SECRET {
-                return refuse(401, "invalid_client", 7_000_215, "Invalid client secret provided.");
-            }
-        } else {
-            assert_eq!(
-                (kind.as_str(), secret.as_str()),
-                ("urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "")
-            );
-            if assertion.is_empty() || assertion != self.trusted {
-                return refuse(
-                    400,
-                    "invalid_client",
-                    700_213,
-                    "No matching federated identity record found.",
-                );
-            }
-        }
-        let token = self.hand_out();
-        Ok((
-            200,
-            json!({
-                "token_type": "Bearer", "expires_in": TOKEN_LASTS, "ext_expires_in": TOKEN_LASTS, "access_token": token,
-            }),
-        ))
-    }
-
-    /// The metadata service, whose numbers are texts.
-    fn machine_token(&mut self, request: &Request) -> Answer {
-        assert_eq!(request.method.as_str(), "GET");
-        assert_eq!(request.headers["metadata"], "true");
-        let mut query: BTreeMap<String, String> = request.url.query_pairs().into_owned().collect();
-        assert_eq!(query.remove("api-version").as_deref(), Some("2018-02-01"));
-        assert_eq!(query.remove("resource"), Some(format!("{AUDIENCE}/")));
-        let client_id = query.remove("client_id").unwrap_or_default();
-        assert!(query.is_empty(), "unknown query {query:?}");
-        if !self.machine.contains(&client_id) {
-            return Err((
-                400,
-                json!({ "error": "invalid_request", "error_description": "Identity not found" }),
-            ));
-        }
-        let (token, ends) = (self.hand_out(), (self.now)() + TOKEN_LASTS);
-        Ok((
-            200,
-            json!({
-                "token_type": "Bearer", "expires_in": TOKEN_LASTS.to_string(), "expires_on": ends.to_string(),
-                "resource": format!("{AUDIENCE}/"), "access_token": token,
-            }),
-        ))
-    }
-
-    fn hand_out(&mut self) -> String {
-        let token = format!("eyJ0eXAi.invented-{}.token", self.tokens.len() + 1);
-        self.tokens.insert(token.clone(), (self.now)() + TOKEN_LASTS);
-        token
-    }
-
-    fn authenticate(&self, request: &Request) -> Result<(), Fault> {
-        let header =
-            request.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let token = header.strip_prefix("Bearer ").unwrap_or_default();
-        match self.tokens.get(token) {
-            Some(ends) if (self.now)() < *ends => Ok(()),
-            Some(_) => Err(wrapped(
-                401,
-                "ExpiredAuthenticationToken",
-                "The access token expiry UTC time has passed.",
-            )),
-            None => Err(wrapped(401, "InvalidAuthenticationToken", "The access token is invalid.")),
-        }
-    }
-
     fn route(&mut self, request: &Request, origin: &str) -> Answer {
         let mut query: BTreeMap<String, String> = request.url.query_pairs().into_owned().collect();
         assert_eq!(query.remove("api-version").as_deref(), Some("2018-05-01"));
@@ -461,110 +328,6 @@ impl World {
             body["nextLink"] = self.next_link.clone().unwrap_or(next).into();
         }
         Ok((200, body))
-    }
-
-    fn change(&mut self, request: &Request, key: &[String; 4]) -> Answer {
-        if self.fail_in_body {
-            return Err(wrapped(200, "InternalServerError", "Something went wrong"));
-        }
-        if let Some(refusal) = self.refuse_changes.clone() {
-            return Err(refusal);
-        }
-        if let Some(value) = self.intruders.pop_front() {
-            self.insert_text(key.clone(), &value);
-        }
-        let header = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap());
-        let there = self.sets.get(key);
-        let holds = match (header("if-match"), header("if-none-match")) {
-            (Some(etag), None) => there.is_some_and(|set| set.etag == etag),
-            (None, Some("*")) => there.is_none(),
-            _ => panic!("a change without a condition overwrites what others write"),
-        };
-        if request.method.as_str() == "DELETE" {
-            assert!(request.body.is_empty());
-            if there.is_some() && !holds {
-                return Err(flat(
-                    412,
-                    "PreconditionFailed",
-                    "The condition in the If-Match header was not met.",
-                ));
-            }
-            return Ok((if self.sets.remove(key).is_some() { 200 } else { 204 }, Value::Null));
-        }
-        if !holds {
-            return Err(flat(412, "PreconditionFailed", "The condition in the If-Match header was not met."));
-        }
-        let existed = there.is_some();
-        assert_eq!(request.headers["content-type"], "application/json");
-        let body = serde_json::from_slice(&request.body)
-            .map_err(|error| flat(400, "BadRequest", &format!("The body is not valid: {error}")))?;
-        let mut set = self.check(key, body)?;
-        set.etag = self.id();
-        self.sets.insert(key.clone(), set.clone());
-        Ok((if existed { 200 } else { 201 }, set.shown(key)))
-    }
-
-    fn check(&self, key: &[String; 4], body: Body) -> Result<FakeSet, Fault> {
-        let bad = |words: &str| Err(flat(400, "BadRequest", words));
-        let Properties { ttl, metadata, texts, alias } = body.properties;
-        let texts: Vec<Vec<String>> = texts.into_iter().map(|text| text.value).collect();
-        let strings = || texts.iter().flatten();
-        if !(1..=2_147_483_647).contains(&ttl) {
-            return bad("The TTL is out of range.");
-        }
-        if strings().any(|string| string.chars().count() > 255) {
-            return bad("A string is longer than 255 characters.");
-        }
-        if texts.len() > 20 || strings().map(|string| string.chars().count()).sum::<usize>() > 4_096 {
-            return bad("The record set is too large.");
-        }
-        let mut apart: Vec<String> = texts.iter().map(|text| text.concat()).collect();
-        apart.sort();
-        apart.dedup();
-        if apart.len() < texts.len() || texts.iter().any(Vec::is_empty) {
-            return bad("The record set has a record twice, or an empty one.");
-        }
-        let other = match key[2].as_str() {
-            "txt" if texts.is_empty() || alias.is_some() => return bad("The record set has no TXT records."),
-            "cname" if alias.is_none() || !texts.is_empty() => {
-                return bad("The record set has no CNAME record.");
-            }
-            "cname" if key[3] == "@" => return bad("A CNAME cannot be at the apex."),
-            "txt" => "cname",
-            _ => "txt",
-        };
-        let beside = [key[0].clone(), key[1].clone(), other.into(), key[3].clone()];
-        if self.sets.contains_key(&beside) {
-            let detail = json!([{
-                "code": "CannotCreateRecordDueToCNameNamingRestriction",
-                "message": "A CNAME record with the same name already exists in this zone, or other records.",
-            }]);
-            return Err((
-                409,
-                json!({ "code": "Conflict", "message": "The record could not be created.", "details": detail }),
-            ));
-        }
-        Ok(FakeSet { etag: String::new(), ttl, metadata, texts, alias: alias.map(|alias| alias.cname) })
-    }
-}
-
-impl FakeSet {
-    fn shown(&self, [group, zone, kind, name]: &[String; 4]) -> Value {
-        let kind = kind.to_uppercase();
-        let mut properties = json!({
-            "fqdn": format!("{name}.{zone}."), "TTL": self.ttl, "metadata": self.metadata,
-            "provisioningState": "Succeeded", "targetResource": {},
-        });
-        match &self.alias {
-            Some(alias) => properties["CNAMERecord"] = json!({ "cname": alias }),
-            None => {
-                let texts = self.texts.iter().map(|text| json!({ "value": text }));
-                properties["TXTRecords"] = texts.collect();
-            }
-        }
-        let id = format!("{}/{kind}/{name}", zone_id(group, zone));
-        let kind = format!("Microsoft.Network/dnszones/{kind}");
-        json!({ "id": id, "name": name, "type": kind, "etag": self.etag, "properties": properties })
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     fault,
     token::{Assertion, Proof, Tokens},
 };
-use crate::{serial::Serial, zones::ZoneList};
+use crate::{serial::Serial, settings::trimmed, zones::ZoneList};
 
 /// Where a machine in Azure asks who it is. Nothing else answers there, so that plain HTTP is what it speaks.
 const MACHINE: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
@@ -227,10 +227,10 @@ fn proof(settings: &Settings) -> Result<(String, Proof), InputError> {
     let application = || client_id.clone().ok_or_else(|| InputError::setting("client_id", "is required"));
     let proof = match (client_secret, federated_token, federated_token_file, managed_identity) {
         (Some(secret), None, None, false) => {
-            Proof::Secret { client_id: application()?, secret: trimmed("client_secret", secret)? }
+            Proof::Secret { client_id: application()?, secret: pasted("client_secret", secret)? }
         }
         (None, Some(token), None, false) => {
-            let assertion = Assertion::Token(trimmed("federated_token", token)?);
+            let assertion = Assertion::Token(pasted("federated_token", token)?);
             Proof::Federated { client_id: application()?, assertion }
         }
         (None, None, Some(path), false) => {
@@ -259,19 +259,18 @@ fn tokens(settings: &Settings, proof: Proof, clock: &Arc<dyn Clock>) -> Result<T
     let (manager, authority) = settings.cloud.endpoints();
     let mut connect = settings.http.clone();
     let url = match (&settings.token_url, &proof) {
-        (Some(url), _) => Ok(url.clone()),
+        (Some(url), _) => url.clone(),
         (None, Proof::Machine { .. }) => {
             // The address is the machine's own, so nothing leaves it, and no proxy could reach it.
             connect.allow_plain_http = true;
             (connect.proxy, connect.proxy_user, connect.proxy_password) = (None, None, None);
-            Url::parse(MACHINE)
+            http::endpoint("token_url", None, MACHINE)?
         }
         (None, _) => {
             let tenant = tenant(settings.tenant_id.as_deref().unwrap_or_default())?;
-            Url::parse(&format!("{authority}/{tenant}/oauth2/v2.0/token"))
+            http::endpoint("token_url", None, &format!("{authority}/{tenant}/oauth2/v2.0/token"))?
         }
     };
-    let url = url.map_err(|error| InputError::setting("token_url", error.to_string()))?;
     let client = Client::builder(NAME).base_url(&url).settings(&connect).clock(clock.clone());
     let client = client.build().map_err(|error| match error {
         InputError::Setting { setting, rule } if setting == "base_url" => {
@@ -292,8 +291,7 @@ fn client(
     clock: &Arc<dyn Clock>,
     requests_a_minute: u32,
 ) -> Result<Client, InputError> {
-    let base_url = settings.base_url.clone().map_or_else(|| Url::parse(settings.cloud.endpoints().0), Ok);
-    let base_url = base_url.map_err(|error| InputError::setting("base_url", error.to_string()))?;
+    let base_url = http::endpoint("base_url", settings.base_url.as_ref(), settings.cloud.endpoints().0)?;
     Client::builder(NAME)
         .base_url(&base_url)
         .settings(&settings.http)
@@ -305,11 +303,8 @@ fn client(
         .build()
 }
 
-fn trimmed(setting: &'static str, secret: &Secret) -> Result<Secret, InputError> {
-    match secret.expose().trim() {
-        "" => Err(InputError::setting(setting, "is not empty")),
-        text => Ok(text.into()),
-    }
+fn pasted(setting: &'static str, secret: &Secret) -> Result<Secret, InputError> {
+    trimmed(setting, secret, "is not empty", |_| true)
 }
 
 fn guid(setting: &'static str, text: &str) -> Result<String, InputError> {

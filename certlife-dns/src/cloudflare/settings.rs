@@ -14,6 +14,7 @@ use super::{
     Cloudflare, Credential, NAME,
     api::{self, Api},
 };
+use crate::settings::trimmed;
 
 /// The settings of [`Cloudflare`]: `api_token`, or `email` and `api_key`; all else is optional.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -128,7 +129,7 @@ impl CloudflareBuilder {
         };
         let records = client(&settings, &credential, &clock)?;
         let zones = match &settings.zone_token {
-            Some(token) => client(&settings, &Credential::Token(trimmed("zone_token", token)?), &clock)?,
+            Some(token) => client(&settings, &Credential::Token(pasted("zone_token", token)?), &clock)?,
             None => records.clone(),
         };
         let two_tokens = settings.zone_token.is_some();
@@ -146,13 +147,13 @@ impl CloudflareBuilder {
 
 fn credential(settings: &Settings) -> Result<Credential, InputError> {
     match (&settings.api_token, &settings.email, &settings.api_key) {
-        (Some(token), None, None) => Ok(Credential::Token(trimmed("api_token", token)?)),
+        (Some(token), None, None) => Ok(Credential::Token(pasted("api_token", token)?)),
         (None, Some(email), Some(key)) => {
             let email = email.trim().to_owned();
             if !email.contains('@') {
                 return Err(InputError::setting("email", "is the e-mail address of the user"));
             }
-            Ok(Credential::GlobalKey { email, key: trimmed("api_key", key)? })
+            Ok(Credential::GlobalKey { email, key: pasted("api_key", key)? })
         }
         (None, Some(_), None) => Err(InputError::setting("api_key", "is required with `email`")),
         (None, None, Some(_)) => Err(InputError::setting("email", "is required with `api_key`")),
@@ -163,16 +164,9 @@ fn credential(settings: &Settings) -> Result<Credential, InputError> {
     }
 }
 
-/// Secrets are pasted with what stood around them, which Cloudflare reports as a malformed header.
-fn trimmed(setting: &'static str, secret: &Secret) -> Result<Secret, InputError> {
-    let text = secret.expose().trim();
-    let fits = !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.~+/=".contains(&byte));
-    if fits {
-        Ok(text.into())
-    } else {
-        Err(InputError::setting(setting, "is letters, digits and signs, without quotes and blanks"))
-    }
+fn pasted(setting: &'static str, secret: &Secret) -> Result<Secret, InputError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.~+/=".contains(&byte);
+    trimmed(setting, secret, "is letters, digits and signs, without quotes and blanks", fits)
 }
 
 fn hexadecimal(setting: &'static str, text: &str) -> Result<String, InputError> {
@@ -185,9 +179,8 @@ fn client(
     credential: &Credential,
     clock: &Arc<dyn Clock>,
 ) -> Result<Client, InputError> {
-    let public = || Url::parse("https://api.cloudflare.com/client/v4");
-    let base_url = settings.base_url.clone().map_or_else(public, Ok);
-    let base_url = base_url.map_err(|error| InputError::setting("base_url", error.to_string()))?;
+    let public = "https://api.cloudflare.com/client/v4";
+    let base_url = http::endpoint("base_url", settings.base_url.as_ref(), public)?;
     let builder = Client::builder(NAME)
         .base_url(&base_url)
         .settings(&settings.http)

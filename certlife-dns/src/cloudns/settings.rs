@@ -159,9 +159,7 @@ fn password(settings: &Settings) -> Result<Secret, InputError> {
 }
 
 fn client(settings: &Settings, password: &Secret, clock: &Arc<dyn Clock>) -> Result<Client, InputError> {
-    let public = || Url::parse("https://api.cloudns.net");
-    let base_url = settings.base_url.clone().map_or_else(public, Ok);
-    let base_url = base_url.map_err(|error| InputError::setting("base_url", error.to_string()))?;
+    let base_url = http::endpoint("base_url", settings.base_url.as_ref(), "https://api.cloudns.net")?;
     Client::builder(NAME)
         .base_url(&base_url)
         .settings(&settings.http)

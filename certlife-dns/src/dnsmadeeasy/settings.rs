@@ -15,6 +15,7 @@ use super::{
     api::{self, Api},
     sign::DateSigner,
 };
+use crate::settings::trimmed;
 
 const PRODUCTION: &str = "https://api.dnsmadeeasy.com/V2.0";
 const SANDBOX: &str = "https://api.sandbox.dnsmadeeasy.com/V2.0";
@@ -125,8 +126,8 @@ impl DnsMadeEasyBuilder {
     /// [`InputError::Setting`] names the setting that is wrong and what it should look like.
     pub fn build(self) -> Result<DnsMadeEasy, InputError> {
         let Self { settings, clock } = self;
-        let api_key = trimmed("api_key", &settings.api_key)?;
-        let secret_key = trimmed("secret_key", &settings.secret_key)?;
+        let api_key = pasted("api_key", &settings.api_key)?;
+        let secret_key = pasted("secret_key", &settings.secret_key)?;
         let ttl_seconds = settings.ttl_seconds.unwrap_or(120);
         if ttl_seconds == 0 || i32::try_from(ttl_seconds).is_err() {
             return Err(InputError::setting("ttl", "is 1 to 2147483647 seconds"));
@@ -139,17 +140,11 @@ impl DnsMadeEasyBuilder {
                 Some((name.map_err(|error| InputError::setting("zone", error.to_string()))?, id))
             }
         };
-        let base_url = match &settings.base_url {
-            Some(_) if settings.sandbox => {
-                return Err(InputError::setting(
-                    "sandbox",
-                    "has an address of its own; leave `base_url` out",
-                ));
-            }
-            Some(url) => url.clone(),
-            None => Url::parse(if settings.sandbox { SANDBOX } else { PRODUCTION })
-                .map_err(|error| InputError::setting("base_url", error.to_string()))?,
-        };
+        if settings.sandbox && settings.base_url.is_some() {
+            return Err(InputError::setting("sandbox", "has an address of its own; leave `base_url` out"));
+        }
+        let usual = if settings.sandbox { SANDBOX } else { PRODUCTION };
+        let base_url = http::endpoint("base_url", settings.base_url.as_ref(), usual)?;
         let http = Client::builder(NAME)
             .base_url(&base_url)
             .settings(&settings.http)
@@ -167,9 +162,7 @@ impl DnsMadeEasyBuilder {
     }
 }
 
-/// Keys are pasted with what stood around them, which would only show as a key that is not found.
-fn trimmed(setting: &'static str, secret: &Secret) -> Result<Secret, InputError> {
-    let text = secret.expose().trim();
-    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if fits { Ok(text.into()) } else { Err(InputError::setting(setting, "is letters, digits and hyphens")) }
+fn pasted(setting: &'static str, secret: &Secret) -> Result<Secret, InputError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    trimmed(setting, secret, "is letters, digits and hyphens", fits)
 }

@@ -5,9 +5,8 @@ use aws_lc_rs::hmac;
 use certlife_core::{
     Result, Secret, Timestamp,
     http::{PreparedRequest, Signer},
+    to_hex,
 };
-
-use crate::hex;
 
 /// Signs the time of each request, which the service compares with its own: about half a minute off is refused.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ impl Signer for DateSigner {
 fn signature(secret_key: &Secret, date: &str) -> String {
     // The service takes no other digest.
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret_key.expose().as_bytes());
-    hex::lower(hmac::sign(&key, date.as_bytes()))
+    to_hex(hmac::sign(&key, date.as_bytes()).as_ref())
 }
 
 /// `Thu, 15 Jan 2026 09:30:00 GMT` (RFC 9110 §5.6.7).

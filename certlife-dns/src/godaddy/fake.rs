@@ -9,6 +9,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
+// Relative to this file, from wherever it is included.
+#[path = "fake_v1.rs"]
+mod v1;
+#[path = "fake_v3.rs"]
+mod v3;
+
 pub(super) const KEY: &str = "inventedKey_abcdefghijklm";
 pub(super) const SECRET: &str = "inventedSecretNOPQRSTU";
 pub(super) const TOKEN: &str = "invented-personal-access-token-0001";
@@ -80,14 +86,6 @@ struct Body {
     #[serde(rename = "type")]
     kind: String,
     name: String,
-    data: String,
-    ttl: u32,
-}
-
-/// The fields that a record of a replaced set has.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SetBody {
     data: String,
     ttl: u32,
 }
@@ -265,133 +263,6 @@ impl World {
         };
         assert!(answer.is_err() || query.is_empty(), "unknown query {query:?}");
         answer
-    }
-
-    fn classic(&mut self, request: &Request, path: &[&str], query: &mut BTreeMap<String, String>) -> Answer {
-        match (request.method.as_str(), path) {
-            ("GET", ["domains"]) => {
-                assert_eq!(query.remove("statuses").as_deref(), Some("ACTIVE"));
-                let limit: usize = query.remove("limit").unwrap().parse().unwrap();
-                assert!((1..=1_000).contains(&limit));
-                let mut active = self.zones.iter().filter(|zone| zone.status == "ACTIVE").collect::<Vec<_>>();
-                active.sort_by(|one, other| one.name.cmp(&other.name));
-                let marker = query.remove("marker").unwrap_or_default();
-                let after = active.into_iter().filter(|zone| zone.name > marker);
-                Ok((200, after.take(limit).map(FakeZone::shown).collect()))
-            }
-            ("GET", ["domains", zone, "records", kind, name]) => {
-                let limit: usize = query.remove("limit").unwrap().parse().unwrap();
-                assert!((1..=500).contains(&limit));
-                self.known(zone)?;
-                let found = self.found(zone, kind, name);
-                if found.is_empty() && self.absent_is_an_error {
-                    return Err(fault(404, "NOT_FOUND", "No such record"));
-                }
-                Ok((200, found.iter().take(limit).map(|record| record.shown(false)).collect()))
-            }
-            ("PATCH", ["domains", zone, "records"]) => {
-                self.known(zone)?;
-                let bodies: Vec<Body> = parse(request)?;
-                for body in bodies {
-                    self.create(zone, &body, 604_800)?;
-                }
-                Ok((200, Value::Null))
-            }
-            ("PUT", ["domains", zone, "records", kind, name]) => {
-                self.known(zone)?;
-                let bodies: Vec<SetBody> = parse(request)?;
-                assert!(!bodies.is_empty(), "an empty list is ignored");
-                self.records.retain(|record| !record.is(zone, kind, name));
-                for SetBody { data, ttl } in bodies {
-                    let body = Body { kind: (*kind).into(), name: (*name).into(), data, ttl };
-                    self.create(zone, &body, 604_800)?;
-                }
-                Ok((200, Value::Null))
-            }
-            ("DELETE", ["domains", zone, "records", kind, name]) => {
-                self.known(zone)?;
-                let count = self.records.len();
-                self.records.retain(|record| !record.is(zone, kind, name));
-                if self.records.len() == count {
-                    Err(fault(404, "NOT_FOUND", "No such record"))
-                } else {
-                    Ok((204, Value::Null))
-                }
-            }
-            (method, path) => panic!("no call that we may make: {method} {path:?}"),
-        }
-    }
-
-    fn newer(
-        &mut self,
-        request: &Request,
-        path: &[&str],
-        query: &mut BTreeMap<String, String>,
-        here: &str,
-    ) -> Answer {
-        match (request.method.as_str(), path) {
-            ("GET", ["domains", "domain-names"]) => {
-                self.scope("domains.domain:read")?;
-                let size: usize = query.remove("pageSize").unwrap().parse().unwrap();
-                assert!((1..=100).contains(&size));
-                let skip: usize = query.remove("pageToken").map_or(0, |token| token.parse().unwrap());
-                let items: Vec<Value> =
-                    self.zones.iter().skip(skip).take(size).map(FakeZone::shown).collect();
-                let mut links = vec![json!({ "rel": "self", "href": here })];
-                if skip + items.len() < self.zones.len() {
-                    let here = if self.relative_links { request.url.path() } else { here };
-                    let next = format!("{here}?pageSize={size}&pageToken={}", skip + items.len());
-                    links.push(json!({ "rel": "next", "href": self.next_link.clone().unwrap_or(next) }));
-                }
-                Ok((200, json!({ "items": items, "links": links })))
-            }
-            ("GET", ["domains", "zones", zone, "dns-records"]) => {
-                self.scope("domains.domain:read")?;
-                self.known(zone)?;
-                assert_eq!(query.remove("totalRequired").as_deref(), Some("true"));
-                let mut number = |name: &str| query.remove(name).unwrap().parse::<usize>().unwrap();
-                let (page, size) = (number("page"), number("pageSize"));
-                assert!(page >= 1 && (1..=100).contains(&size));
-                let (kind, name) = (query.remove("type").unwrap(), query.remove("name").unwrap());
-                let found = self.found(zone, &kind, &name);
-                let shown: Vec<Value> = found
-                    .iter()
-                    .skip((page - 1) * size)
-                    .take(size)
-                    .map(|record| record.shown(true))
-                    .collect();
-                let mut body = json!({ "items": shown, "links": [] });
-                if !found.is_empty() {
-                    body["totalItems"] = found.len().into();
-                    body["totalPages"] = found.len().div_ceil(size).into();
-                }
-                Ok((200, body))
-            }
-            ("POST", ["domains", "zones", zone, "dns-records"]) => {
-                self.scope("domains.dns:update")?;
-                self.known(zone)?;
-                let body: Body = parse(request)?;
-                if body.data.chars().count() > 512 {
-                    return Err(fault(422, "INVALID_BODY", "The data is too long"));
-                }
-                let made = self.create(zone, &body, 86_400)?;
-                Ok((201, made.shown(true)))
-            }
-            ("DELETE", ["domains", "zones", zone, "dns-records", id]) => {
-                self.scope("domains.dns:update")?;
-                self.known(zone)?;
-                let there = self.records.iter().position(|record| record.id == *id && record.zone == *zone);
-                let there = there.ok_or_else(|| fault(404, "NOT_FOUND", "No such record"))?;
-                self.records.remove(there);
-                Ok((204, Value::Null))
-            }
-            (method, path) => panic!("no call that we may make: {method} {path:?}"),
-        }
-    }
-
-    fn scope(&self, scope: &'static str) -> Result<(), (u16, Value)> {
-        let words = format!("The token lacks the scope {scope}");
-        if self.denied.contains(&scope) { Err(fault(403, "FORBIDDEN", &words)) } else { Ok(()) }
     }
 
     fn known(&self, zone: &str) -> Result<(), (u16, Value)> {

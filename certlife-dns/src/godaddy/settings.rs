@@ -11,7 +11,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{GoDaddy, NAME, REMEMBER_ZONES, api::Api, v1, v3};
-use crate::{serial::Serial, zones::ZoneList};
+use crate::{serial::Serial, settings::trimmed, zones::ZoneList};
 
 /// The settings of [`GoDaddy`]: `api_key` and `api_secret`, or `token`; all else is optional.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -131,13 +131,11 @@ impl GoDaddyBuilder {
 }
 
 fn api(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Api, InputError> {
-    let base_url = match (&settings.base_url, settings.ote) {
-        (Some(_), true) => return Err(InputError::setting("ote", "is not used with `base_url`")),
-        (Some(url), false) => Ok(url.clone()),
-        (None, true) => Url::parse("https://api.ote-godaddy.com"),
-        (None, false) => Url::parse("https://api.godaddy.com"),
-    };
-    let base_url = base_url.map_err(|error| InputError::setting("base_url", error.to_string()))?;
+    if settings.ote && settings.base_url.is_some() {
+        return Err(InputError::setting("ote", "is not used with `base_url`"));
+    }
+    let usual = if settings.ote { "https://api.ote-godaddy.com" } else { "https://api.godaddy.com" };
+    let base_url = http::endpoint("base_url", settings.base_url.as_ref(), usual)?;
     let mut client = Client::builder(NAME)
         .base_url(&base_url)
         .settings(&settings.http)
@@ -154,13 +152,13 @@ fn api(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Api, InputError> {
     }
     match (&settings.api_key, &settings.api_secret, &settings.token) {
         (Some(key), Some(secret), None) => {
-            let (key, secret) = (trimmed("api_key", key)?, trimmed("api_secret", secret)?);
+            let (key, secret) = (pasted("api_key", key)?, pasted("api_secret", secret)?);
             let both = format!("sso-key {}:{}", key.expose(), secret.expose());
             let client = client.hide(&key).hide(&secret).secret_header("Authorization", both);
             Ok(Api::Classic(v1::Api { client: client.refine(v1::refine).build()? }))
         }
         (None, None, Some(token)) => {
-            let client = client.bearer(trimmed("token", token)?).build()?;
+            let client = client.bearer(pasted("token", token)?).build()?;
             Ok(Api::Token(v3::Api { client, base_url }))
         }
         (_, _, Some(_)) => {
@@ -171,12 +169,7 @@ fn api(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Api, InputError> {
     }
 }
 
-fn trimmed(setting: &'static str, secret: &Secret) -> Result<Secret, InputError> {
-    let text = secret.expose().trim();
+fn pasted(setting: &'static str, secret: &Secret) -> Result<Secret, InputError> {
     let fits = |byte: u8| byte.is_ascii_graphic() && !b":\"'".contains(&byte);
-    if !text.is_empty() && text.bytes().all(fits) {
-        Ok(text.into())
-    } else {
-        Err(InputError::setting(setting, "is letters, digits and signs, without quotes, colons and blanks"))
-    }
+    trimmed(setting, secret, "is letters, digits and signs, without quotes, colons and blanks", fits)
 }

@@ -16,6 +16,7 @@ use super::{
     credentials::{Keys, Role, Source, Terms},
     sign::SigV4,
 };
+use crate::settings::trimmed;
 
 /// The settings of [`Route53`]: `access_key_id` and `secret_access_key`; all else is optional.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -183,8 +184,8 @@ impl Route53Builder {
             return Err(InputError::setting("ttl", "is at most 2147483647 seconds"));
         }
         let partition = Partition::of(&region);
-        let base_url = address("base_url", settings.base_url.as_ref(), &partition.route53())?;
-        let sts_url = address("sts_url", settings.sts_url.as_ref(), &partition.sts(&region))?;
+        let base_url = http::endpoint("base_url", settings.base_url.as_ref(), &partition.route53())?;
+        let sts_url = http::endpoint("sts_url", settings.sts_url.as_ref(), &partition.sts(&region))?;
 
         let start = |url: &Url, signer: SigV4| {
             let builder = Client::builder(NAME).base_url(url).settings(&settings.http).clock(clock.clone());
@@ -241,13 +242,6 @@ impl Partition {
     }
 }
 
-fn address(setting: &'static str, stated: Option<&Url>, public: &str) -> Result<Url, InputError> {
-    match stated {
-        Some(url) => Ok(url.clone()),
-        None => Url::parse(public).map_err(|error| InputError::setting(setting, error.to_string())),
-    }
-}
-
 /// A client calls every address `base_url`.
 fn named(setting: &'static str, error: InputError) -> InputError {
     match error {
@@ -264,19 +258,15 @@ fn keys(settings: &Settings) -> Result<Keys, InputError> {
     if !(16..=128).contains(&access_key_id.len()) || !only_of(&access_key_id, b"_") {
         return Err(InputError::setting("access_key_id", "is 16 to 128 letters and digits"));
     }
-    let secret_access_key = trimmed("secret_access_key", &settings.secret_access_key)?;
+    let secret_access_key = pasted("secret_access_key", &settings.secret_access_key)?;
     let session_token =
-        settings.session_token.as_ref().map(|token| trimmed("session_token", token)).transpose()?;
+        settings.session_token.as_ref().map(|token| pasted("session_token", token)).transpose()?;
     Ok(Keys { access_key_id, secret_access_key, session_token })
 }
 
-/// Secrets are pasted with what stood around them, which would only show as a wrong signature.
-fn trimmed(setting: &'static str, secret: &Secret) -> Result<Secret, InputError> {
-    let text = secret.expose().trim();
-    if text.is_empty() || !only_of(text, b"+/=_-.~") {
-        return Err(InputError::setting(setting, "is letters, digits and signs, without quotes and blanks"));
-    }
-    Ok(text.into())
+fn pasted(setting: &'static str, secret: &Secret) -> Result<Secret, InputError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=_-.~".contains(&byte);
+    trimmed(setting, secret, "is letters, digits and signs, without quotes and blanks", fits)
 }
 
 fn region(settings: &Settings) -> Result<String, InputError> {

@@ -7,11 +7,11 @@ use aws_lc_rs::{digest, hmac};
 use certlife_core::{
     Result, Secret, Timestamp,
     http::{PreparedRequest, Signer},
+    to_hex,
 };
 use url::Url;
 
 use super::credentials::{Keys, Source};
-use crate::hex;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -69,10 +69,10 @@ impl Canonical<'_> {
     fn authorization(&self, keys: &Keys, moment: &str, region: &str, service: &str) -> String {
         let day = moment.split('T').next().unwrap_or_default();
         let scope = format!("{day}/{region}/{service}/aws4_request");
-        let request = hex::lower(digest::digest(&digest::SHA256, self.request().as_bytes()));
+        let request = to_hex(digest::digest(&digest::SHA256, self.request().as_bytes()).as_ref());
         let text = format!("{ALGORITHM}\n{moment}\n{scope}\n{request}");
         let key = signing_key(&keys.secret_access_key, day, region, service);
-        let signature = hex::lower(mac(key, &text));
+        let signature = to_hex(mac(key, &text).as_ref());
         let (id, names) = (&keys.access_key_id, self.signed_headers());
         format!("{ALGORITHM} Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}")
     }
@@ -92,7 +92,7 @@ impl Canonical<'_> {
             &query.join("&"),
             &headers.concat(),
             &self.signed_headers(),
-            &hex::lower(digest::digest(&digest::SHA256, self.body)),
+            &to_hex(digest::digest(&digest::SHA256, self.body).as_ref()),
         ]
         .join("\n")
     }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn hash(request: &Canonical<'_>) -> String {
-        hex::lower(digest::digest(&digest::SHA256, request.request().as_bytes()))
+        to_hex(digest::digest(&digest::SHA256, request.request().as_bytes()).as_ref())
     }
 
     fn signature(request: &Canonical<'_>, moment: &str, service: &str) -> String {
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn requests_as_they_are_made_here_come_out_as_others_sign_them() {
         let key = signing_key(&keys().secret_access_key, "20120215", "us-east-1", "iam");
-        assert_eq!(hex::lower(key), "f4780e2d9f65fa895f9c67b32ce1baf0b0d8a43505a000a1a9e090d414db404d");
+        assert_eq!(to_hex(key.as_ref()), "f4780e2d9f65fa895f9c67b32ce1baf0b0d8a43505a000a1a9e090d414db404d");
 
         let moment = "20260115T093000Z";
         let zones =
