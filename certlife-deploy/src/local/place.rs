@@ -82,7 +82,8 @@ pub(super) fn prepare(plan: &Plan, bundle: &Bundle) -> Result<Prepared, ErrorKin
             None => (bundle.replaces, Retreat::Stay, false),
         },
     };
-    let record = Record { fingerprint: bundle.chain.fingerprint(), replaced, complete };
+    let fingerprint = bundle.chain.fingerprint();
+    let record = Record { fingerprint, replaced, complete, files: files.further() };
     if version::read_record(&place.path(&dir))?.as_ref() != Some(&record) {
         version::write_record(&place.path(&dir), &record, &rights)?;
     }
