@@ -105,6 +105,13 @@
 //! Once a day targets are compared with what they should have. What is found otherwise is an event, and is put right or,
 //! with [`OnDrift::Tell`](engine::OnDrift), left to people until [`Engine::redeploy`].
 //!
+//! # Forms of keys and certificates
+//!
+//! [`keystore`] writes a version in the [`Form`](keystore::Form) that a program wants, and reads what a host brings along:
+//! PEM, DER, PKCS#7, encrypted PKCS#8, with the feature `pkcs12` PKCS#12 and with the feature `jks` the old key store of Java.
+//! Targets take forms in their settings, [`Engine::export`] hands a version out in one, and [`Engine::adopt`] puts a
+//! certificate that exists already under the engine's care.
+//!
 //! # Events and explanations
 //!
 //! Everything that happens is an [`Event`](model::Event) in one ordered feed, which outlives the process. A reader that
@@ -211,8 +218,8 @@ pub mod store {
 
 #[doc(inline)]
 pub use certlife_core::{
-    account, challenge, csr, engine, error, id, input, key, lookup, model, name, notify, registry, seal,
-    secret, text, time, tls, vault, x509,
+    account, challenge, csr, engine, error, id, input, key, keystore, lookup, model, name, notify, registry,
+    seal, secret, text, time, tls, vault, x509,
 };
 
 #[cfg(feature = "http")]
@@ -223,9 +230,9 @@ pub use certlife_core::{
     AccountName, AccountSummary, BuildContext, CertificateAuthority, CertificateId, CertificateInfo, Chain,
     Clock, Csr, CsrTemplate, Deployer, DnsLookup, DnsName, DnsProvider, Engine, EngineBuilder, Error,
     ErrorKind, Failure, Fingerprint, Fqdn, Identifier, InputError, KeyAlgorithm, KeyHash, KeyId, KeyRing,
-    LocalKeyRing, Lookup, Notifier, Operation, OrderId, Party, PrivateKey, ProviderName, Registry, Result,
-    Retry, RevocationReason, Sealed, Sealer, Secret, SecretBytes, Store, SystemClock, Timestamp, Vault,
-    VendorText, VersionId, WorkerId, async_trait,
+    Keystore, LocalKeyRing, Lookup, Notifier, Operation, OrderId, Party, PrivateKey, ProviderName, Registry,
+    Result, Retry, RevocationReason, Sealed, Sealer, Secret, SecretBytes, Store, SystemClock, Timestamp,
+    Vault, VendorText, VersionId, WorkerId, async_trait,
 };
 
 /// What most hosts need: `use certlife::prelude::*`.

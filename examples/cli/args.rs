@@ -9,7 +9,7 @@ use certlife::{
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize as _;
 
-use crate::config::Span;
+use crate::{commands::Files, config::Span, forms::Protection};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -56,6 +56,16 @@ pub(crate) enum Command {
         names: Vec<CertificateId>,
         #[command(flatten)]
         wait: Wait,
+    },
+    /// Put a certificate that exists already under this program's care, with its key, instead of ordering it.
+    Adopt {
+        #[command(flatten)]
+        one: One,
+        /// The file with certificate, chain and key in any form, or several in PEM.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        protection: Protection,
     },
     /// List what a person has to publish.
     Pending,
@@ -208,12 +218,8 @@ pub(crate) enum Command {
         /// Which version, if not the current one.
         #[arg(long)]
         version: Option<VersionId>,
-        /// Write leaf and intermediates to this file.
-        #[arg(long, value_name = "FILE")]
-        chain: Option<PathBuf>,
-        /// Write the private key to this new file, readable by its owner only.
-        #[arg(long, value_name = "FILE")]
-        key: Option<PathBuf>,
+        #[command(flatten)]
+        files: Box<Files>,
     },
     /// Print the feed of events.
     Events {

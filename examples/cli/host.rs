@@ -6,7 +6,8 @@ use certlife::{
     AccountName, BuildContext, CertificateId, Clock, DnsProvider, Engine, EngineBuilder, LocalKeyRing,
     Lookup, Registry,
     engine::Principal,
-    model::{Certificate, KeySource},
+    keystore::Contents,
+    model::{Certificate, CertificateSpec, KeySource},
     registry::Role,
     seal::PassphraseCost,
 };
@@ -83,6 +84,20 @@ impl Host {
 
     /// Tells the engine what the file says about a certificate: wanted, or wanted otherwise than before.
     pub(crate) async fn want(&self, id: &CertificateId) -> Result<Certificate, Failure> {
+        let spec = self.spec(id).await?;
+        match self.caller.ensure(spec.clone()).await {
+            Err(error) if error.kind().code() == "already_exists" => Ok(self.caller.update(spec).await?),
+            other => Ok(other?),
+        }
+    }
+
+    /// Hands the engine a certificate that exists already, for what the file says about it.
+    pub(crate) async fn adopt(&self, id: &CertificateId, found: Contents) -> Result<Certificate, Failure> {
+        let keystore = found.into_keystore()?;
+        Ok(self.caller.adopt(self.spec(id).await?, keystore.chain(), keystore.key()).await?)
+    }
+
+    async fn spec(&self, id: &CertificateId) -> Result<CertificateSpec, Failure> {
         let Some(wish) = self.wishes.get(id) else {
             let known: Vec<_> = self.wishes.keys().map(CertificateId::as_str).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -93,10 +108,7 @@ impl Host {
             spec.key.source = KeySource::Brought(self.engine.import_key(key).await?);
             spec.key.algorithm = Some(key.algorithm());
         }
-        match self.caller.ensure(spec.clone()).await {
-            Err(error) if error.kind().code() == "already_exists" => Ok(self.caller.update(spec).await?),
-            other => Ok(other?),
-        }
+        Ok(spec)
     }
 }
 

@@ -11,6 +11,7 @@
 mod args;
 mod commands;
 mod config;
+mod forms;
 mod host;
 mod output;
 mod settings;

@@ -42,6 +42,7 @@ impl Fleet {
     /// Installs what is missing, starts every server and waits until each answers.
     pub(crate) fn start(workspace: &Workspace) -> Result<Self> {
         let tools = Tools::open(workspace)?;
+        tools.need_second_opinions()?;
         for server in SERVERS {
             server.install(&tools).map_err(|error| format!("{}: {error}", server.name()))?;
         }

@@ -55,6 +55,12 @@ impl Tools {
         })
     }
 
+    /// Installs what tests ask for a second opinion on keys and certificates.
+    pub(crate) fn need_second_opinions(&self) -> Result<()> {
+        self.need(&["openssl"], &["openssl"])?;
+        self.need(&["keytool"], &["default-jre-headless"])
+    }
+
     fn apt_install(&self, packages: &[&str]) -> Result<()> {
         let apt_get = find("apt-get").ok_or("no apt-get on this machine")?;
         let prefix = privilege()?;

@@ -2,6 +2,7 @@
 
 mod account_policy;
 mod accounts;
+mod adopt;
 mod audit;
 mod backoff;
 mod builder;

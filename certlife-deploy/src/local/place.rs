@@ -63,7 +63,7 @@ pub(super) fn prepare(plan: &Plan, bundle: &Bundle) -> Result<Prepared, ErrorKin
         Some(key) => files::keystore_of(&Bundle { key: Some(key), ..bundle.clone() })?,
         None => brought,
     };
-    let files = Files::of(plan, &keystore)?;
+    let files = Files::of(plan, keystore)?;
     let rights = AllRights::look_up(plan)?;
     let place = Place::create(plan, &bundle.certificate, &rights)?;
     place.clean()?;
@@ -95,7 +95,8 @@ pub(super) fn prepare(plan: &Plan, bundle: &Bundle) -> Result<Prepared, ErrorKin
             None => (bundle.replaces, Retreat::Stay, false),
         },
     };
-    let record = Record { fingerprint: bundle.chain.fingerprint(), replaced, complete };
+    let fingerprint = bundle.chain.fingerprint();
+    let record = Record { fingerprint, replaced, complete, files: files.further() };
     if version::read_record(&place.path(&dir))?.as_ref() != Some(&record) {
         version::write_record(&place.path(&dir), &record, &rights)?;
     }

@@ -1,6 +1,7 @@
 //! One version as files: what they contain, how they are written, and whether they are whole.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::{self, File},
     io::{Read as _, Write as _},
@@ -19,7 +20,7 @@ use super::{
     os::{self, Rights},
     settings::Plan,
 };
-use crate::files::{self, Class, NamedForm, Rendered};
+use crate::files::{self, Class, FileName, NamedForm, Rendered};
 
 const FULL_CHAIN: &str = "fullchain.pem";
 const CERTIFICATE: &str = "cert.pem";
@@ -28,8 +29,13 @@ const KEY: &str = "privkey.pem";
 const COMBINED: &str = "combined.pem";
 const RECORD: &str = "install.json";
 const NEW_RECORD: &str = ".install.json-new";
-/// The files that a version can have, apart from the record.
+/// The files that a version can have, apart from the record and those of the host's choice.
 const CONTENTS: [&str; 5] = [FULL_CHAIN, CERTIFICATE, CHAIN, KEY, COMBINED];
+/// Names that the host cannot choose.
+pub(super) const TAKEN: [&str; 6] = [FULL_CHAIN, CERTIFICATE, CHAIN, KEY, COMBINED, RECORD];
+
+/// The most of a file that is read.
+const MAX_FILE: u64 = 2 * 1_024 * 1_024;
 
 /// The files that every version has, and the combined one if it is asked for.
 pub(super) fn fixed(combined: bool) -> Vec<NamedForm> {
@@ -43,9 +49,6 @@ pub(super) fn fixed(combined: bool) -> Vec<NamedForm> {
     let files = files.into_iter().filter(|(name, _)| combined || *name != COMBINED);
     files.map(|(name, contents)| NamedForm::pem(name, contents)).collect()
 }
-
-/// The most of a file that is read.
-const MAX_FILE: u64 = 2 * 1_024 * 1_024;
 
 /// The name of a version's directory: its id, and a number if an earlier directory of that id was spoiled.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,22 +86,43 @@ pub(super) struct Record {
     pub(super) replaced: Option<VersionId>,
     /// Whether the server has been told since it went live.
     pub(super) complete: bool,
+    /// The files of the host's choice. Names are plain, so that none leads out of the directory.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) files: BTreeSet<FileName>,
 }
 
 /// The files of one version.
-pub(super) struct Files<'a>(Vec<Rendered<'a>>);
+pub(super) struct Files<'a> {
+    keystore: Keystore,
+    rendered: Vec<Rendered<'a>>,
+    wanted: Vec<&'a NamedForm>,
+}
 
 impl<'a> Files<'a> {
     /// Renders a version, with the key wherever it was made.
-    pub(super) fn of(plan: &'a Plan, keystore: &Keystore) -> Result<Self, ErrorKind> {
-        // A key that is elsewhere leaves its own file out; a file that was asked for with the key is refused.
-        let wanted = plan.files.iter().filter(|file| keystore.key().is_some() || file.name.as_str() != KEY);
-        files::render(wanted, keystore).map(Self)
+    pub(super) fn of(plan: &'a Plan, keystore: Keystore) -> Result<Self, ErrorKind> {
+        let wanted = wanted(plan, &keystore);
+        let rendered = files::render(wanted.iter().copied(), &keystore)?;
+        Ok(Self { keystore, rendered, wanted })
     }
 
-    /// Writes all files into an empty directory, so that they survive a power cut.
+    /// The names beside those that every version has.
+    pub(super) fn further(&self) -> BTreeSet<FileName> {
+        let names = self.wanted.iter().map(|file| &file.name);
+        names.filter(|name| !CONTENTS.contains(&name.as_str())).cloned().collect()
+    }
+
+    /// Writes all files into an empty directory, so that they survive a power cut. The record comes first: without it
+    /// nobody would know which further files are ours.
     pub(super) fn write(&self, directory: &Path, rights: &AllRights) -> Result<(), ErrorKind> {
-        for file in &self.0 {
+        let record = Record {
+            fingerprint: self.keystore.chain().fingerprint(),
+            replaced: None,
+            complete: false,
+            files: self.further(),
+        };
+        write_record(directory, &record, rights)?;
+        for file in &self.rendered {
             write_new(&directory.join(file.name), file.content.expose(), rights.of(file.class))?;
         }
         Ok(())
@@ -106,20 +130,36 @@ impl<'a> Files<'a> {
 
     /// Whether a directory holds exactly this: what was written, and no file of ours besides.
     pub(super) fn are_in(&self, directory: &Path) -> Result<bool, ErrorKind> {
-        for name in CONTENTS {
-            let wanted = self.0.iter().find(|wanted| wanted.name.as_str() == name);
-            let found = read(&directory.join(name))?;
-            if wanted.map(|file| file.content.expose()) != found.as_ref().map(SecretBytes::expose) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        all_in(directory, &self.wanted, &self.keystore)
     }
 
     /// Whether the files in a directory have their rights.
     pub(super) fn have_rights(&self, directory: &Path, rights: &AllRights) -> bool {
-        self.0.iter().all(|file| os::has_rights(&directory.join(file.name), rights.of(file.class)))
+        self.rendered.iter().all(|file| os::has_rights(&directory.join(file.name), rights.of(file.class)))
     }
+}
+
+/// What a version consists of. A key that is elsewhere leaves its own file out; a file that was asked for with the key
+/// is refused when it is rendered.
+fn wanted<'a>(plan: &'a Plan, keystore: &Keystore) -> Vec<&'a NamedForm> {
+    plan.files.iter().filter(|file| keystore.key().is_some() || file.name.as_str() != KEY).collect()
+}
+
+fn all_in(directory: &Path, wanted: &[&NamedForm], keystore: &Keystore) -> Result<bool, ErrorKind> {
+    for file in wanted {
+        let found = read(&directory.join(&file.name))?;
+        if !found.is_some_and(|found| files::holds(found.expose(), file, keystore)) {
+            return Ok(false);
+        }
+    }
+    let further = read_record(directory)?.map(|record| record.files).unwrap_or_default();
+    for name in CONTENTS.into_iter().chain(further.iter().map(FileName::as_str)) {
+        let is_wanted = wanted.iter().any(|file| file.name.as_str() == name);
+        if !is_wanted && read(&directory.join(name))?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Rights on everything that is written, with names looked up.
@@ -171,7 +211,8 @@ pub(super) fn whole_leaf(plan: &Plan, directory: &Path) -> Result<Option<Fingerp
     };
     let fingerprint = chain.fingerprint();
     let Ok(keystore) = Keystore::new(chain, key) else { return Ok(None) };
-    Ok(Files::of(plan, &keystore)?.are_in(directory)?.then_some(fingerprint))
+    let whole = all_in(directory, &wanted(plan, &keystore), &keystore)?;
+    Ok(whole.then_some(fingerprint))
 }
 
 /// Reads the record of a version; none if there is none that can be read.
@@ -195,7 +236,10 @@ pub(super) fn remove(directory: &Path) -> Result<(), ErrorKind> {
     if !os::is_real_directory(directory)? {
         return Ok(());
     }
-    for name in CONTENTS.into_iter().chain([RECORD, NEW_RECORD]) {
+    let further = read_record(directory)?.map(|record| record.files).unwrap_or_default();
+    let further = further.iter().map(FileName::as_str);
+    // The record goes last: it knows the names.
+    for name in CONTENTS.into_iter().chain(further).chain([NEW_RECORD, RECORD]) {
         os::remove_file(&directory.join(name))?;
     }
     // Fails if something else is in it.

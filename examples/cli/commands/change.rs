@@ -1,15 +1,17 @@
 //! Commands that change something and let the engine work on it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use certlife::{
-    AccountName, CertificateId, Identifier, OrderId, RevocationReason, Timestamp, VersionId, ca::ImportFilter,
+    AccountName, CertificateId, Identifier, OrderId, RevocationReason, Timestamp, VersionId,
+    ca::ImportFilter, keystore,
 };
 
 use super::Session;
 use crate::{
     Failure, Outcome,
     args::{One, Verdict, Wait},
+    forms::{self, Protection},
     work::Looked,
 };
 
@@ -23,6 +25,20 @@ impl Session<'_> {
             }
         }
         self.settle_all(names, wait, None).await
+    }
+
+    pub(super) async fn adopt(
+        &self,
+        one: One,
+        files: &[PathBuf],
+        protection: &Protection,
+    ) -> Result<Outcome, Failure> {
+        let found = keystore::read(forms::read_all(files)?.expose(), protection.password()?.as_ref())?;
+        for missing in &found.missing {
+            tracing::warn!("{missing} is missing");
+        }
+        self.host.adopt(&one.name, found).await?;
+        self.settle(one, None).await
     }
 
     pub(super) async fn verify(&self, one: One) -> Result<Outcome, Failure> {

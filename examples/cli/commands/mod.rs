@@ -6,6 +6,8 @@ mod dns;
 mod export;
 mod inspect;
 
+pub(crate) use self::export::Files;
+
 use certlife::{CertificateId, model::Certificate};
 
 use crate::{
@@ -35,6 +37,7 @@ pub(crate) async fn run(common: &Common, command: Command, output: &Output) -> R
     match command {
         Command::Run => work::for_ever(&session.host, output).await.map(|()| Outcome::Done),
         Command::Order { names, wait } => session.order(&names, wait).await,
+        Command::Adopt { one, files, protection } => session.adopt(one, &files, &protection).await,
         Command::Pending => session.pending().await,
         Command::Verify(one) => session.verify(one).await,
         Command::Check(one) => session.check(one).await,
@@ -66,9 +69,7 @@ pub(crate) async fn run(common: &Common, command: Command, output: &Output) -> R
         Command::List { expiring, name } => session.list(expiring, name).await,
         Command::Show { name } => session.show(&name).await,
         Command::Explain { name } => session.explain(&name).await,
-        Command::Export { name, version, chain, key } => {
-            session.export(&name, version, chain.as_deref(), key.as_deref()).await
-        }
+        Command::Export { name, version, files } => session.export(&name, version, &files).await,
         Command::Events { after, follow, certificate } => session.events(after, follow, certificate).await,
         Command::Probe { accounts } => session.probe(accounts).await,
         Command::Providers { kind } => inspect::providers(kind.as_deref(), output),
