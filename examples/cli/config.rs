@@ -314,19 +314,21 @@ fn ca_options(section: &mut Section) -> Result<(CaOptions, AccountPolicy), Confi
 
 /// `[ca.NAME.policy]`: what holds for the certificates of the account that say nothing themselves.
 fn policy(mut section: Section) -> Result<AccountPolicy, ConfigError> {
-    let mut policy = AccountPolicy::default();
-    policy.automatic = section.take("automatic")?;
-    policy.only = match (section.take("only")?, section.take("all_but")?) {
+    let only = match (section.take("only")?, section.take("all_but")?) {
         (None, None) => Selection::All,
         (Some(these), None) => Selection::Listed(these),
         (None, Some(these)) => Selection::AllBut(these),
         (Some(_), Some(_)) => return Err(section.about("say either only or all_but")),
     };
-    set(&mut policy.imported, section.take("imported")?);
-    policy.before = section.take("before")?;
-    policy.route = section.take("route")?;
-    policy.key_algorithm = section.take("key")?;
-    set(&mut policy.contacts, section.take("contacts")?);
+    let policy = AccountPolicy {
+        automatic: section.take("automatic")?,
+        only,
+        imported: section.take("imported")?.unwrap_or_default(),
+        before: section.take("before")?,
+        route: section.take("route")?,
+        key_algorithm: section.take("key")?,
+        contacts: section.take("contacts")?.unwrap_or_default(),
+    };
     section.finish().map(|()| policy)
 }
 
@@ -439,9 +441,8 @@ fn validation(mut section: Section, names: &Names) -> Result<ValidationPolicy, C
 }
 
 fn renewal(mut section: Section) -> Result<RenewalPolicy, ConfigError> {
-    let mut policy = RenewalPolicy::default();
-    policy.automatic = section.take("automatic")?;
-    policy.before = section.take("before")?;
+    let (automatic, before) = (section.take("automatic")?, section.take("before")?);
+    let mut policy = RenewalPolicy { automatic, before, ..RenewalPolicy::default() };
     set(&mut policy.follow_ca, section.take("follow_ca")?);
     set(&mut policy.notice_days, section.take("notice_days")?);
     section.finish().map(|()| policy)
@@ -454,8 +455,7 @@ fn key(section: &mut Section) -> Result<(KeyPolicy, Option<PrivateKey>), ConfigE
         return Ok((KeyPolicy { algorithm, ..KeyPolicy::default() }, None));
     }
     let Some(mut section) = section.table("key")? else { return Ok((KeyPolicy::default(), None)) };
-    let mut policy = KeyPolicy::default();
-    policy.algorithm = section.take("algorithm")?;
+    let mut policy = KeyPolicy { algorithm: section.take("algorithm")?, ..KeyPolicy::default() };
     set(&mut policy.on_renewal, section.take::<KeyChange>("on_renewal")?);
     let file: Option<PathBuf> = section.take("file")?;
     let csr: Option<PathBuf> = section.take("csr")?;

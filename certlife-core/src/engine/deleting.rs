@@ -20,9 +20,9 @@ impl Principal {
     ///
     /// # Errors
     ///
-    /// [`InputError::Unknown`]; [`ErrorKind::NotNow`] while an order is under way or something that it published
-    /// is still in place: cancel it and wait for its clean-up first, so that nothing is left behind; and while
-    /// a revocation or a decision is under way.
+    /// [`InputError::Unknown`](crate::InputError::Unknown); [`ErrorKind::NotNow`](crate::ErrorKind::NotNow) while an
+    /// order is under way or something that it published is still in place: cancel it and wait for its clean-up first,
+    /// so that nothing is left behind; and while a revocation or a decision is under way.
     pub async fn delete(&self, id: &CertificateId) -> Result<()> {
         let context = self.context();
         let Some(stored) = context.journal.load::<Certificate>(id).await? else {

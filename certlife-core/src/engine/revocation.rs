@@ -31,7 +31,7 @@ impl Principal {
     ///
     /// # Errors
     ///
-    /// [`InputError::Unknown`]; [`ErrorKind::Unsupported`] if the CA does not revoke.
+    /// [`InputError::Unknown`](crate::InputError::Unknown); [`ErrorKind::Unsupported`] if the CA does not revoke.
     pub async fn revoke(
         &self,
         version: VersionId,

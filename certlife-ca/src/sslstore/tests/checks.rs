@@ -154,10 +154,6 @@ async fn each_request_that_breaks_a_rule_is_named() {
             "in one way",
         ),
         (proven(&[("*.a.example", ChallengeKind::Http, None)], "positivemdcwildcard"), "cannot prove"),
-        (
-            proven(&[("a.example", ChallengeKind::DnsTxt, None)], "positivessl"),
-            "positivessl is of sectigo, whose names are proven by dns-cname, http, email",
-        ),
         (proven(&[("a.example", ChallengeKind::TlsAlpn, None)], "positivessl"), "challenges"),
         (proven(&[("a.example", ChallengeKind::Email, Some("nobody"))], "positivessl"), "e-mail address"),
         (
