@@ -8,6 +8,7 @@ use certlife_core::{
     challenge::{ChallengeResponse, HttpBody, HttpPath},
     dns::RecordHandle,
     engine::Explanation,
+    keystore::{self, Form, PemContents},
     lookup::Visibility,
     model::{Certificate, CertificateSpec, Deployment, Event, Order, Version},
     x509::{ChainOptions, ari_certificate_id},
@@ -57,6 +58,23 @@ pub fn private_key(data: &[u8]) -> bool {
     each([PrivateKey::from_der(&der), PrivateKey::from_pem(&text)], |key| {
         let again = PrivateKey::from_der(&key.to_pkcs8_der().unwrap()).unwrap();
         assert_eq!(again.public_key_hash(), key.public_key_hash());
+    })
+}
+
+/// What the files of the seeds are encrypted with.
+pub const PASSWORD: &str = "correct horse";
+
+/// A file with certificates and a key in any form.
+pub fn keystore(data: &[u8]) -> bool {
+    each([keystore::read(data, Some(&Secret::new(PASSWORD)))], |found| {
+        assert!(found.chain.is_some() || found.key.is_some());
+        let Ok(store) = found.into_keystore() else { return };
+        let contents =
+            if store.key().is_some() { PemContents::KeyAndFullChain } else { PemContents::FullChain };
+        let form = Form::pem(contents);
+        let written = store.encode(&form).unwrap();
+        assert!(store.is_written_in(written.expose(), &form));
+        assert_eq!(keystore::read(written.expose(), None).unwrap().key.as_ref(), store.key());
     })
 }
 

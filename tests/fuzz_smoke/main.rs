@@ -91,6 +91,21 @@ fn private_keys() {
 }
 
 #[test]
+fn key_stores() {
+    let store = &Seeds::get().keystore;
+    let form = |settings: serde_json::Value| serde_json::from_value(settings).unwrap();
+    // Derivations of keys are too slow to be repeated so often.
+    let forms = [
+        serde_json::json!({ "format": "pem", "contents": "key-and-full-chain" }),
+        serde_json::json!({ "format": "pkcs7", "encoding": "der" }),
+        #[cfg(feature = "jks")]
+        serde_json::json!({ "format": "jks", "password": targets::PASSWORD }),
+    ];
+    let files = forms.map(|settings| store.encode(&form(settings)).unwrap().expose().to_vec());
+    run_on(INPUTS, targets::keystore, &files);
+}
+
+#[test]
 fn names() {
     run_on(4 * INPUTS, targets::name, &seeds::NAMES);
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use certlife_core::{
-    CsrTemplate, Engine, KeyAlgorithm, LocalKeyRing, PrivateKey, SecretBytes,
+    CsrTemplate, Engine, KeyAlgorithm, Keystore, LocalKeyRing, PrivateKey, SecretBytes,
     engine::{CaOptions, DnsOptions, TargetOptions},
     model::{CertificateSpec, Route},
     store::MemoryStore,
@@ -70,6 +70,8 @@ pub(crate) struct Seeds {
     pub(crate) requests: Vec<Vec<u8>>,
     pub(crate) keys: Vec<Vec<u8>>,
     pub(crate) records: Vec<Vec<u8>>,
+    /// The leaf with its issuer and its key.
+    pub(crate) keystore: Keystore,
 }
 
 impl Seeds {
@@ -103,13 +105,13 @@ impl Seeds {
             keys.iter().map(|key| key.to_pkcs8_der().unwrap().expose().to_vec()).collect();
         // What PKCS#8 wraps, behind its header: PKCS#1 of the RSA key (RFC 8017), the last one above.
         ders.extend(ders.last().map(|der| der[26..].to_vec()));
-        let (certificates, records) = tokio::runtime::Runtime::new().unwrap().block_on(issue());
-        Self { certificates, requests, keys: ders, records }
+        let (certificates, records, keystore) = tokio::runtime::Runtime::new().unwrap().block_on(issue());
+        Self { certificates, requests, keys: ders, records, keystore }
     }
 }
 
 /// What a whole issuance leaves behind.
-async fn issue() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+async fn issue() -> (Vec<Vec<u8>>, Vec<Vec<u8>>, Keystore) {
     let clock = ManualClock::default();
     let ca = MemoryCa::builder(Arc::new(clock.clone()))
         .challenges([certlife_core::challenge::ChallengeKind::DnsTxt])
@@ -158,7 +160,7 @@ async fn issue() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         .extend(engine.deployments(&id).await.unwrap().iter().map(|deployment| to_vec(deployment).unwrap()));
     let events = engine.events_after(0, 100).await.unwrap();
     records.extend(events.iter().map(|event| to_vec(event).unwrap()));
-    (certificates, records)
+    (certificates, records, engine.export(version.id).await.unwrap().keystore().unwrap())
 }
 
 /// Writes a PEM block.

@@ -160,12 +160,13 @@ fn recognise(bytes: &[u8]) -> Result<Format, InputError> {
         }
         _ => {}
     }
+    // Before DER, whose first octet is the digit 0 as well.
+    if std::str::from_utf8(bytes).is_ok_and(|text| text.contains("-----BEGIN ")) {
+        return Ok(Format::Pem);
+    }
     if bytes.first() == Some(&0x30) {
         return recognise_der(bytes)
             .ok_or_else(|| broken("it is DER of another kind than key or certificate"));
-    }
-    if std::str::from_utf8(bytes).is_ok_and(|text| text.contains("-----BEGIN ")) {
-        return Ok(Format::Pem);
     }
     Err(broken("its form is unknown; known are PEM, DER, PKCS#7, PKCS#12 and JKS"))
 }

@@ -68,7 +68,7 @@ fn what_is_missing_is_said() {
     let issuer = Missing::Issuer("CN=intermediate".into());
     for (text, missing, dropped) in [
         (pem("key-and-full-chain"), vec![], 0),
-        (format!("junk\r\n{}{root}more", pem("root-first")), vec![Missing::Key], 1),
+        (format!("0 junk\r\n{}{root}more", pem("root-first")), vec![Missing::Key], 1),
         (pem("certificate"), vec![Missing::Key, issuer.clone()], 0),
         (format!("{}{}", pem("certificate"), pem("key")), vec![issuer.clone()], 0),
         // The root of another is no issuer, and no obstacle.
