@@ -95,6 +95,9 @@
 //! Issued is not done. A deployment is the pair certificate and target; it has its own retries, is verified by a
 //! handshake with each address in [`TargetOptions::served_at`](engine::TargetOptions::served_at), or by asking the
 //! target what it holds, and is rolled back if the target does not confirm it. A failed deployment never orders again.
+//! An end server that must not be reached from outside runs the program `certlife-agent`, which calls an `AgentHub` that
+//! the host mounts, and does what its own configuration allows. A target that can may also make keys that never leave it
+//! ([`KeySource::OnTarget`](model::KeySource::OnTarget)): the host then sees the signing request and nothing else.
 //! Targets are compared with what they should have once a day. A target in the host's own memory forgets
 //! everything with the process, and gets it again when the engine starts.
 //!
@@ -156,6 +159,7 @@
 //! | `rfc2136` | DNS: dynamic update with TSIG, as BIND, Knot and `PowerDNS` take it | `rfc2136` | |
 //! | `route53` | DNS: Amazon Route 53 | `route53` | |
 //! | `manual` | DNS: a person makes the changes | always there | yes |
+//! | `agent` | target: an end server that calls the host, by the program `certlife-agent` | `agent` | |
 //! | `local` | target: files of this machine | `local` | yes |
 //! | `rustls` | target: the host's own TLS server | `rustls` | yes |
 //! | `memory` | store: gone with the process | always there | yes |
@@ -239,7 +243,8 @@ pub mod prelude {
 
 /// Every kind of provider that is built in, ready to build accounts from stored settings.
 ///
-/// The host's own process as a target ([`deploy::rustls`](deploy)) is not among them: it is handed over as it is.
+/// The host's own process as a target ([`deploy::rustls`](deploy)) and the hub of its agents ([`deploy::agent`](deploy)) are
+/// not among them: they are handed over as they are.
 pub fn registry() -> Registry {
     let mut registry = Registry::new();
     ca::register(&mut registry);
