@@ -299,7 +299,9 @@ impl AgentRecord {
             .map(|asked| asked.item.id.clone())
             .collect();
         self.work.retain(|asked| asked.expires > now);
-        over.into_iter().for_each(|id| self.remember(id));
+        for id in over {
+            self.remember(id);
+        }
     }
 
     fn remember(&mut self, id: WorkId) {

@@ -153,7 +153,7 @@ impl AgentHub {
         let certify =
             || authority.certify(&asked.agent, &asked.csr, Some(token.clone()), now, self.0.lifetime);
         let issued = certify().map_err(|_| Refused::malformed("an agent's key is on P-256"))?;
-        let taken = self.change(&asked.agent, |record| {
+        let admitted = self.change(&asked.agent, |record| {
             Ok(match record.enrolment(&token, asked.csr.public_key_hash(), now) {
                 Enrolment::Refused => Change::Keep(None),
                 Enrolment::Again(before) => Change::Keep(Some(*before)),
@@ -163,7 +163,7 @@ impl AgentHub {
                 }
             })
         });
-        let issued = taken.await?.flatten().ok_or_else(refused)?;
+        let issued = admitted.await?.flatten().ok_or_else(refused)?;
         tracing::info!(agent = %asked.agent, expires = %issued.not_after, "an agent has enrolled");
         Ok(self.certified(issued))
     }

@@ -86,7 +86,7 @@ impl AgentTarget {
 
     /// Gives up for now, and says whether the agent is there at all.
     async fn late(&self, operation: Operation, id: &WorkId) -> Error {
-        let withdrawn = self.hub.change(&self.agent, |record| Ok(Change::Store(record.withdraw(id))));
+        let withdrawn = self.hub.update(&self.agent, |record| record.withdraw(id));
         if let Err(error) = withdrawn.await {
             return renamed(error, operation);
         }

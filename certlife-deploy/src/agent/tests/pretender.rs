@@ -48,7 +48,7 @@ impl Pretender {
         CsrTemplate::new(["agent.invalid".parse().unwrap()]).sign(&self.key).unwrap()
     }
 
-    pub(super) async fn post(&self, path: &str, body: &impl Serialize) -> (StatusCode, Value) {
+    pub(super) async fn post(&self, path: &str, body: &(impl Serialize + Sync)) -> (StatusCode, Value) {
         let body = Full::new(Bytes::from(serde_json::to_vec(body).unwrap()));
         let mut request = Request::post(format!("/v1/{path}")).body(body).unwrap();
         if let Some(certificate) = &self.certificate {

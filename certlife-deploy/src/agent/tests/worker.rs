@@ -116,10 +116,12 @@ async fn a_hub_that_is_not_the_one_of_the_invitation_learns_nothing() {
     let (hub, impostor) = (world.hub().await, elsewhere.hub().await);
     let (url, _server) = serve(&impostor).await;
     let (_, block) = memory();
-    let _agent = run(world.invited(&hub, &url, "web1").await.block(name("files"), block));
-    // The impostor even knows the name, but never hears the secret: no request comes, and nothing is trusted.
+    // It even has invited an agent of that name, but never hears the secret: nothing is sent to it, and nothing is trusted.
     impostor.invite(&name("web1"), super::world::DAY).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    let agent = world.invited(&hub, &url, "web1").await.block(name("files"), block).build().unwrap();
+    let error = agent.connect().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::BadCertificate(_)), "{}", error.chain());
+    assert!(error.to_string().contains("does not show the CA that the invitation names"), "{error}");
     assert!(world.token_file("web1").exists());
     assert!(!world.home("web1").join("hub.pem").exists());
     assert!(!world.home("web1").join("next-key.pem").exists());
@@ -149,4 +151,22 @@ async fn settings_are_checked_before_anything_is_done() {
         let error = open.run(std::future::ready(())).await.unwrap_err();
         assert!(error.to_string().contains("mode 0700"), "{error}");
     }
+}
+
+/// Something between agent and hub may refuse a request as well; an agent without an invitation goes on asking.
+#[tokio::test]
+async fn an_agent_whose_hub_forgot_it_works_again_when_it_is_invited_again() {
+    let world = World::new();
+    let hub = world.hub().await;
+    let (url, _server) = serve(&hub).await;
+    let (target, block) = memory();
+    let _agent = run(world.invited(&hub, &url, "web1").await.block(name("files"), block));
+    let files = connected(&hub, "web1", "files").await;
+    hub.revoke(&name("web1")).await.unwrap();
+    let bundle = bundle(&Issuer::new());
+    let call = Running(tokio::spawn(async move { files.install(&bundle).await }));
+    let token = hub.invite(&name("web1"), super::world::DAY).await.unwrap();
+    std::fs::write(world.token_file("web1"), token.expose()).unwrap();
+    until("it has enrolled again", async || target.calls().install == 1).await;
+    until("the call ends", async || call.0.is_finished()).await;
 }

@@ -102,6 +102,7 @@ pub(super) async fn connected(hub: &AgentHub, agent: &str, block: &str) -> Agent
 }
 
 /// Looks until it is so; a test that waits in vain fails.
+#[expect(clippy::future_not_send, reason = "each test has a thread of its own")]
 pub(super) async fn until(what: &str, so: impl AsyncFn() -> bool) {
     let looking = async {
         while !so().await {

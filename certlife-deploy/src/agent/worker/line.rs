@@ -84,8 +84,14 @@ impl Connector {
                 Err(error) => return Err(error),
             }
         } else if state.refused || self.on_home(Home::identity).await?.is_none() {
-            self.enrol().await?;
-            tracing::info!(agent = %self.agent, hub = %self.hub, "the agent has enrolled");
+            match self.enrol().await {
+                Ok(()) => tracing::info!(agent = %self.agent, hub = %self.hub, "the agent has enrolled"),
+                // Something between here and the hub may have refused it; so it is shown again, until there is an invitation.
+                Err(error) if state.refused => {
+                    tracing::error!(error = %error.chain(), "the hub does not know this agent, which cannot enrol again");
+                }
+                Err(error) => return Err(error),
+            }
         }
         let identity = self.on_home(Home::identity).await?.ok_or_else(nobody)?;
         state.generation += 1;
@@ -277,8 +283,10 @@ fn refusal(refusal: Refusal) -> Option<Refinement> {
     match refusal.code {
         RefusalCode::EnrolAgain => Some(Refinement::new(ErrorKind::Unauthorized).retry_as(Retry::Never)),
         RefusalCode::InvitationRefused => refinement(ErrorKind::Forbidden(refusal.message)),
-        RefusalCode::UnknownWork => refinement(ErrorKind::NotFound("the work".into())),
-        RefusalCode::Malformed => refinement(ErrorKind::Rejected(refusal.message)),
+        // Kinds that no status stands for, so that it is the hub that said so and nothing between.
+        RefusalCode::UnknownWork | RefusalCode::Malformed => {
+            refinement(ErrorKind::NotNow(refusal.message.as_str().to_owned().into()))
+        }
         RefusalCode::UnknownPath => refinement(ErrorKind::Unsupported("this version of the protocol".into())),
         RefusalCode::Unavailable => refinement(ErrorKind::Unavailable),
     }

@@ -130,6 +130,14 @@ impl AgentWorker {
         }
     }
 
+    /// Connects once, for a test that wants to know why that fails.
+    #[cfg(test)]
+    pub(super) async fn connect(self) -> Result<()> {
+        let home = self.connector.home.clone();
+        on_disk(move || home.open()).await?;
+        self.connector.line().await.map(drop)
+    }
+
     /// Works until `shutdown` is ready; then what is under way gets 20 seconds to end. A hub that is away, or does not know
     /// this agent, is called again and again, ever more slowly up to twice a minute.
     ///
@@ -203,7 +211,7 @@ async fn send(connector: &Connector, id: &WorkId, outcome: &Outcome) -> Result<b
     let sent = request.replayable(true).send().await;
     match connector.heard(&line, sent).await {
         // Whoever asked has given up, or has it already. Nothing that is refused becomes right by being repeated.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound(_) | ErrorKind::Rejected(_)) => {
+        Err(error) if matches!(error.kind(), ErrorKind::NotNow(_)) => {
             tracing::warn!(work = %id, error = %error.chain(), "the hub does not take an outcome");
             Ok(true)
         }
