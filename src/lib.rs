@@ -98,6 +98,10 @@
 //! the target does not confirm it. A failed deployment never orders again. A target in the host's own memory forgets
 //! everything with the process, and gets it again when the engine starts.
 //!
+//! An end server that must not be reached from outside runs the program `certlife-agent`, which calls an `AgentHub` that
+//! the host mounts, and does what its own configuration allows. A target that can may also make keys that never leave it
+//! ([`KeySource::OnTarget`](model::KeySource::OnTarget)): the host then sees the signing request and nothing else.
+//!
 //! Which targets get a certificate is what it says itself, else what the longest domain mappings of its identifiers say,
 //! else the default of the CA account. They get a new version all at once, one by one or in waves
 //! ([`Rollout`](model::Rollout)); a failure holds the waves after it until [`Engine::continue_rollout`].
@@ -170,6 +174,7 @@
 //! | `rfc2136` | DNS: dynamic update with TSIG, as BIND, Knot and `PowerDNS` take it | `rfc2136` | |
 //! | `route53` | DNS: Amazon Route 53 | `route53` | |
 //! | `manual` | DNS: a person makes the changes | always there | yes |
+//! | `agent` | target: an end server that calls the host, by the program `certlife-agent` | `agent` | |
 //! | `local` | target: files of this machine | `local` | yes |
 //! | `rustls` | target: the host's own TLS server | `rustls` | yes |
 //! | `memory` | store: gone with the process | always there | yes |
@@ -253,7 +258,8 @@ pub mod prelude {
 
 /// Every kind of provider that is built in, ready to build accounts from stored settings.
 ///
-/// The host's own process as a target ([`deploy::rustls`](deploy)) is not among them: it is handed over as it is.
+/// The host's own process as a target ([`deploy::rustls`](deploy)) and the hub of its agents ([`deploy::agent`](deploy)) are
+/// not among them: they are handed over as they are.
 pub fn registry() -> Registry {
     let mut registry = Registry::new();
     ca::register(&mut registry);

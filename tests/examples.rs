@@ -77,3 +77,13 @@ fn a_web_server_serves_the_same_certificate_after_a_restart() {
     assert_eq!(confirmed(&first), confirmed(&second));
     assert!(!second.contains("order"), "{second}");
 }
+
+#[cfg(feature = "agent")]
+#[test]
+fn an_agent_enrols_makes_its_key_and_installs() {
+    let (output, _) = run("agent_hub", &[]);
+    let text = printed(&output);
+    for step in ["has invited web1", "has enrolled", "The agent confirms version", "the host has none"] {
+        assert!(text.contains(step), "{step} is missing in\n{text}");
+    }
+}

@@ -432,6 +432,10 @@ operations! {
     RollBack = "roll the deployment back",
     /// Remove a certificate from a target.
     Uninstall = "remove the certificate",
+    /// Let an agent in, or renew its certificate.
+    Enrol = "enrol the agent",
+    /// Fetch work for an agent, or report what became of it.
+    ExchangeWork = "exchange work with the hub",
     /// Seal or open a secret.
     Seal = "seal or open a secret",
     /// Read from the store.

@@ -1,9 +1,11 @@
-//! Deployers for [certlife](https://docs.rs/certlife): local files behind the feature `local`, and the host's
-//! own rustls server behind the feature `rustls`.
+//! Deployers for [certlife](https://docs.rs/certlife): local files behind the feature `local`, the host's own rustls
+//! server behind the feature `rustls`, and end servers that call the host behind the feature `agent`.
 //!
 //! Each keeps the contract of [`certlife_core::Deployer`] and runs the same conformance suite.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "agent")]
+pub mod agent;
 #[cfg(feature = "local")]
 pub mod files;
 #[cfg(feature = "local")]
@@ -11,6 +13,8 @@ pub mod local;
 #[cfg(feature = "rustls")]
 pub mod rustls;
 
+#[cfg(feature = "agent")]
+pub use self::agent::{AgentHub, AgentTarget};
 #[cfg(feature = "local")]
 pub use self::local::Local;
 #[cfg(feature = "rustls")]
@@ -18,7 +22,8 @@ pub use self::rustls::Rustls;
 
 /// Adds the kinds of target of this crate that can be built from settings.
 ///
-/// The host's own rustls server is not among them: it lives in the host's process and is handed over as it is.
+/// The host's own rustls server and the hub of its agents are not among them: they live in the host's process and are
+/// handed over as they are.
 #[cfg_attr(
     not(feature = "local"),
     expect(unused_variables, reason = "without vendors there is nothing to add")

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The features that this build has, so that building an example compiles nothing anew.
-const FEATURES: [(&str, bool); 18] = [
+const FEATURES: [(&str, bool); 19] = [
     ("acme", cfg!(feature = "acme")),
     ("entrust", cfg!(feature = "entrust")),
     ("private-ca", cfg!(feature = "private-ca")),
@@ -19,6 +19,7 @@ const FEATURES: [(&str, bool); 18] = [
     ("godaddy", cfg!(feature = "godaddy")),
     ("rfc2136", cfg!(feature = "rfc2136")),
     ("route53", cfg!(feature = "route53")),
+    ("agent", cfg!(feature = "agent")),
     ("local", cfg!(feature = "local")),
     ("rustls", cfg!(feature = "rustls")),
     ("sqlite", cfg!(feature = "sqlite")),

@@ -1,0 +1,6 @@
+mod hub;
+mod pretender;
+mod strangers;
+mod suite;
+mod worker;
+mod world;

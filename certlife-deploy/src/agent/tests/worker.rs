@@ -1,0 +1,172 @@
+//! The agent's side over real TLS: what it keeps, what it refuses, and what survives a restart.
+
+use std::sync::Arc;
+
+use certlife_core::{
+    Clock as _, Deployer as _, ErrorKind, InputError, SystemClock,
+    store::{Kind, Query, Store as _},
+};
+use certlife_testkit::{clock::ManualClock, deploy::Issuer};
+
+use super::{
+    super::AgentHub,
+    world::{
+        Running, World, bundle, connected, heart, memory, name, run, serve, serve_at, text_below, until, www,
+    },
+};
+
+#[tokio::test]
+async fn keys_pass_through_and_stay_nowhere() {
+    let world = World::new();
+    let hub = world.hub().await;
+    let (url, _server) = serve(&hub).await;
+    let (target, block) = memory();
+    let _agent = run(world.invited(&hub, &url, "web1").await.block(name("files"), block));
+    let files = connected(&hub, "web1", "files").await;
+    let bundle = bundle(&Issuer::new());
+    files.install(&bundle).await.unwrap();
+    assert_eq!(target.served_version(&www()), Some(bundle.version));
+    let secret = heart(&bundle.key.as_ref().unwrap().to_pkcs8_pem().unwrap());
+    assert!(!text_below(world.root.path()).contains(&secret), "the agent kept a key that it installed");
+    for record in world.store.list(&Query::all(Kind::Vault)).await.unwrap().items {
+        assert!(!record.body.contains(&secret) && !record.body.contains("PRIVATE KEY"), "{:?}", record.key);
+    }
+    assert!(!world.token_file("web1").exists(), "the invitation is used up");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let mode = |path: &str| std::fs::metadata(world.home("web1").join(path)).unwrap().mode() & 0o777;
+        assert_eq!((mode(""), mode("outcomes"), mode("identity.pem")), (0o700, 0o700, 0o600));
+    }
+}
+
+#[tokio::test]
+async fn what_the_configuration_does_not_have_is_refused_there() {
+    let world = World::new();
+    let hub = world.hub().await;
+    let (url, _server) = serve(&hub).await;
+    let (target, block) = memory();
+    let _agent = run(world.invited(&hub, &url, "web1").await.block(name("files"), block));
+    connected(&hub, "web1", "files").await;
+    let other = hub.target(&name("web1"), &name("secrets")).await.unwrap();
+    let error = other.install(&bundle(&Issuer::new())).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Forbidden(_)), "{}", error.chain());
+    assert!(error.to_string().contains("no block secrets; its configuration has: files"), "{error}");
+    assert_eq!(target.calls().install, 0);
+}
+
+/// The hub goes away while the work is done, and so does the agent before it can report. The outcome is reported by the
+/// agent that starts next, to the call that still waits, and nothing is done twice.
+#[tokio::test]
+async fn an_outcome_is_reported_after_a_restart_and_not_repeated() {
+    let world = World::new();
+    let hub = world.hub().await;
+    let (url, server) = serve(&hub).await;
+    let (target, block) = memory();
+    let agent = run(world.invited(&hub, &url, "web1").await.block(name("files"), Arc::clone(&block)));
+    let files = connected(&hub, "web1", "files").await;
+    let bundle = bundle(&Issuer::new());
+    target.delay(std::time::Duration::from_millis(500));
+    let call = Running(tokio::spawn(async move { files.install(&bundle).await }));
+    until("the agent works", async || target.calls().install == 1).await;
+    drop(server);
+    let outcomes = world.home("web1").join("outcomes");
+    until("the outcome is kept", async || std::fs::read_dir(&outcomes).unwrap().count() > 0).await;
+    drop(agent);
+    assert!(!call.0.is_finished());
+
+    let address = format!("127.0.0.1:{}", url.port().unwrap());
+    let mut server = None;
+    until("the address is free", async || std::net::TcpListener::bind(&address).is_ok()).await;
+    server.replace(serve_at(&hub, &address).await);
+    let _agent = run(world.agent(&url, "web1").block(name("files"), block));
+    until("the call ends", async || call.0.is_finished()).await;
+    assert_eq!(target.calls().install, 1, "the work was done twice");
+    until("the outcome is forgotten", async || std::fs::read_dir(&outcomes).unwrap().count() == 0).await;
+}
+
+#[tokio::test]
+async fn the_certificate_is_renewed_in_time_with_another_key() {
+    let world = World::new();
+    let clock = ManualClock::starting_at(SystemClock::default().now());
+    let hub = AgentHub::builder(world.vault()).certificate_lifetime(std::time::Duration::from_hours(1));
+    let hub = hub.open().await.unwrap();
+    let (url, _server) = serve(&hub).await;
+    let (_, block) = memory();
+    let agent = world.invited(&hub, &url, "web1").await.clock(Arc::new(clock.clone()));
+    let _agent = run(agent.block(name("files"), block));
+    let files = connected(&hub, "web1", "files").await;
+    let identity = || std::fs::read_to_string(world.home("web1").join("identity.pem")).unwrap();
+    let first = identity();
+    files.probe().await.unwrap();
+    assert_eq!(identity(), first);
+    clock.advance(std::time::Duration::from_mins(50));
+    // Whatever it says next, it says with a new certificate.
+    files.probe().await.unwrap();
+    until("it is renewed", async || identity() != first).await;
+    let key = |text: &str| text[text.find("-----BEGIN PRIVATE").unwrap()..].to_owned();
+    assert_ne!(key(&identity()), key(&first));
+    files.probe().await.unwrap();
+    assert!(!world.home("web1").join("next-key.pem").exists());
+}
+
+#[tokio::test]
+async fn a_hub_that_is_not_the_one_of_the_invitation_learns_nothing() {
+    let (world, elsewhere) = (World::new(), World::new());
+    let (hub, impostor) = (world.hub().await, elsewhere.hub().await);
+    let (url, _server) = serve(&impostor).await;
+    let (_, block) = memory();
+    // It even has invited an agent of that name, but never hears the secret: nothing is sent to it, and nothing is trusted.
+    impostor.invite(&name("web1"), super::world::DAY).await.unwrap();
+    let agent = world.invited(&hub, &url, "web1").await.block(name("files"), block).build().unwrap();
+    let error = agent.connect().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::BadCertificate(_)), "{}", error.chain());
+    assert!(error.to_string().contains("does not show the CA that the invitation names"), "{error}");
+    assert!(world.token_file("web1").exists());
+    assert!(!world.home("web1").join("hub.pem").exists());
+    assert!(!world.home("web1").join("next-key.pem").exists());
+    assert!(!impostor.status(&name("web1")).await.unwrap().unwrap().enrolled);
+}
+
+#[tokio::test]
+async fn settings_are_checked_before_anything_is_done() {
+    let world = World::new();
+    let (_, block) = memory();
+    let url = |text: &str| text.parse().unwrap();
+    let refused = |result: Result<_, InputError>| -> InputError {
+        let result: Result<super::super::AgentWorker, _> = result;
+        result.err().unwrap()
+    };
+    let plain = world.agent(&url("http://hub.example/"), "web1").block(name("files"), Arc::clone(&block));
+    assert!(refused(plain.build()).to_string().contains("`https`"));
+    let bare = world.agent(&url("https://hub.example/"), "web1");
+    assert!(refused(bare.build()).to_string().contains("1 to 64"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::create_dir(world.home("web1")).unwrap();
+        std::fs::set_permissions(world.home("web1"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let open =
+            world.agent(&url("https://hub.example/"), "web1").block(name("files"), block).build().unwrap();
+        let error = open.run(std::future::ready(())).await.unwrap_err();
+        assert!(error.to_string().contains("mode 0700"), "{error}");
+    }
+}
+
+/// Something between agent and hub may refuse a request as well; an agent without an invitation goes on asking.
+#[tokio::test]
+async fn an_agent_whose_hub_forgot_it_works_again_when_it_is_invited_again() {
+    let world = World::new();
+    let hub = world.hub().await;
+    let (url, _server) = serve(&hub).await;
+    let (target, block) = memory();
+    let _agent = run(world.invited(&hub, &url, "web1").await.block(name("files"), block));
+    let files = connected(&hub, "web1", "files").await;
+    hub.revoke(&name("web1")).await.unwrap();
+    let bundle = bundle(&Issuer::new());
+    let call = Running(tokio::spawn(async move { files.install(&bundle).await }));
+    let token = hub.invite(&name("web1"), super::world::DAY).await.unwrap();
+    std::fs::write(world.token_file("web1"), token.expose()).unwrap();
+    until("it has enrolled again", async || target.calls().install == 1).await;
+    until("the call ends", async || call.0.is_finished()).await;
+}
