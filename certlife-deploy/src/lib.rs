@@ -6,6 +6,9 @@
 
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "remote")]
+#[expect(dead_code, unused_imports, reason = "the deployers that work through it follow")]
+pub mod remote;
 #[cfg(feature = "rustls")]
 pub mod rustls;
 

@@ -13,6 +13,8 @@ use crate::{Result, Workspace};
 const CRATES: [&str; 4] = ["certlife-ca", "certlife-dns", "certlife-deploy", "certlife-store"];
 /// Vendors without a feature: they cost nothing and the engine's own documentation uses them.
 const ALWAYS_ON: [(&str, &str); 2] = [("certlife-dns", "manual"), ("certlife-store", "memory")];
+/// Folders that are no vendor but what several have in common.
+const SHARED: [(&str, &str); 1] = [("certlife-deploy", "remote")];
 /// How the use of a suite of the testkit looks: `dns_conformance!(…)`.
 const SUITE: &str = "_conformance!";
 
@@ -63,7 +65,9 @@ fn vendors(package: &'static str, source: &Path) -> Result<Vec<Vendor>> {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            found.push(Vendor { package, name, folder: entry.path() });
+            if !SHARED.contains(&(package, name.as_str())) {
+                found.push(Vendor { package, name, folder: entry.path() });
+            }
         }
     }
     found.sort_by(|left, right| left.name.cmp(&right.name));
