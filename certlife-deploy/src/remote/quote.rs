@@ -31,10 +31,9 @@ fn push(line: &mut String, word: &str) {
     line.push('\'');
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
-    #![cfg(unix)]
-
     use std::process::Command;
 
     /// What a shell makes of a line.

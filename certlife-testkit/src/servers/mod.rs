@@ -8,6 +8,8 @@
 mod bind;
 mod challtestsrv;
 mod name_server;
+mod nginx;
+mod openssh;
 mod pebble;
 
 use std::env;
@@ -18,6 +20,8 @@ use serde::Deserialize;
 pub use bind::{Bind, Delegation};
 pub use challtestsrv::ChallTestSrv;
 pub use name_server::{DnsRecord, Limited, NameServer, TsigKey};
+pub use nginx::Nginx;
+pub use openssh::{HostKeys, OpenSsh, Place, UserKeys};
 pub use pebble::{CertificateStatus, ExternalAccount, Pebble, Pebbles};
 
 const VARIABLE: &str = "CERTLIFE_TEST_SERVERS";
@@ -32,6 +36,10 @@ pub struct Servers {
     pub bind: Bind,
     /// Knot, with the same zones, for what a second server does otherwise.
     pub knot: NameServer,
+    /// A machine to deploy to over SSH.
+    pub openssh: OpenSsh,
+    /// A web server that tests start themselves.
+    pub nginx: Nginx,
 }
 
 impl Servers {
