@@ -17,6 +17,9 @@ pub mod id;
 pub mod input;
 mod journal;
 pub mod key;
+pub mod keystore;
+#[cfg(all(test, any(feature = "jks", feature = "pkcs12")))]
+mod keytool;
 pub mod lookup;
 pub mod model;
 pub mod name;
@@ -46,6 +49,7 @@ pub use error::{Error, ErrorKind, Failure, Operation, Party, ProviderName, Resul
 pub use id::{AccountName, CertificateId, KeyId, OrderId, VersionId, WorkerId};
 pub use input::InputError;
 pub use key::{KeyAlgorithm, PrivateKey};
+pub use keystore::Keystore;
 pub use lookup::{DnsLookup, Lookup};
 pub use name::{DnsName, Fqdn, Identifier};
 pub use notify::Notifier;

@@ -17,7 +17,7 @@ pub(crate) fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("these tests need the openssl command");
+        .expect("these tests need the openssl command; `cargo xtask test` installs it");
     // It may end without having read everything.
     let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
@@ -41,8 +41,14 @@ impl Files {
 
     /// Writes a file and returns its path.
     pub(crate) fn put(&self, name: &str, content: impl AsRef<[u8]>) -> String {
-        let path: PathBuf = self.0.path().join(name);
+        let path = self.path(name);
         std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The path of a file that a command is to write.
+    pub(crate) fn path(&self, name: &str) -> String {
+        let path: PathBuf = self.0.path().join(name);
         path.to_str().unwrap().to_owned()
     }
 }

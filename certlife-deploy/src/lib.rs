@@ -5,6 +5,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "local")]
+pub mod files;
+#[cfg(feature = "local")]
 pub mod local;
 #[cfg(feature = "remote")]
 #[expect(dead_code, unused_imports, reason = "the deployers that work through it follow")]

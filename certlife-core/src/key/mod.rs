@@ -13,7 +13,7 @@ mod tests;
 use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{
-    encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
+    encoding::{AsDer, EcPrivateKeyRfc5915Der, Pkcs8V1Der, PublicKeyX509Der},
     error::Unspecified,
     rand::SystemRandom,
     rsa::{KeyPair as RsaKeyPair, KeySize},
@@ -22,6 +22,8 @@ use aws_lc_rs::{
         EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
     },
 };
+use der::Decode as _;
+use pkcs8::PrivateKeyInfoRef;
 
 pub use self::algorithm::KeyAlgorithm;
 pub(crate) use self::public::{PublicKey, SignatureError};
@@ -119,6 +121,12 @@ impl PrivateKey {
         Ok(Secret::new(pem::encode("PRIVATE KEY", self.to_pkcs8_der()?.expose())))
     }
 
+    /// The private key in the form that its kind had before PKCS#8, in DER, with the label of its PEM block: PKCS#1
+    /// for RSA (RFC 8017 §A.1.2), SEC 1 for ECDSA (RFC 5915). None for Ed25519, which never had another.
+    pub(crate) fn to_traditional_der(&self) -> Result<Option<(&'static str, SecretBytes)>> {
+        self.0.pair.traditional_der().map_err(|_| crypto_failed("the key was not encoded"))
+    }
+
     /// Signs `message` the way certificates and requests are signed: RSA PKCS#1 v1.5 with SHA-256,
     /// ECDSA with the hash of the curve's size and in ASN.1 form, or Ed25519.
     ///
@@ -177,6 +185,21 @@ impl Pair {
             Self::Ed25519(pair) => pair.to_pkcs8v1()?.as_ref().to_vec(),
         };
         Ok(SecretBytes::new(der))
+    }
+
+    fn traditional_der(&self) -> Result<Option<(&'static str, SecretBytes)>, Unspecified> {
+        match self {
+            Self::Rsa(_) => {
+                let pkcs8 = self.pkcs8_der()?;
+                let info = PrivateKeyInfoRef::from_der(pkcs8.expose()).map_err(|_| Unspecified)?;
+                Ok(Some(("RSA PRIVATE KEY", SecretBytes::new(info.private_key.as_bytes().to_vec()))))
+            }
+            Self::Ecdsa(pair) => {
+                let der: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der()?;
+                Ok(Some(("EC PRIVATE KEY", SecretBytes::new(der.as_ref().to_vec()))))
+            }
+            Self::Ed25519(_) => Ok(None),
+        }
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {

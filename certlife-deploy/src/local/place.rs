@@ -240,7 +240,12 @@ impl<'a> Place<'a> {
         version::remove(&self.root.join(VERSIONS).join(NEW_VERSION))
     }
 
-    fn write(&self, version: VersionId, files: &Files, rights: &AllRights) -> Result<VersionDir, ErrorKind> {
+    fn write(
+        &self,
+        version: VersionId,
+        files: &Files<'_>,
+        rights: &AllRights,
+    ) -> Result<VersionDir, ErrorKind> {
         let versions = self.root.join(VERSIONS);
         let new = versions.join(NEW_VERSION);
         os::create_private_directory(&new).map_err(io_failed("make", &new))?;

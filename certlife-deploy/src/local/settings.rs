@@ -9,7 +9,8 @@ use certlife_core::{InputError, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Local, command::Command, owner::Owner};
+use super::{Local, command::Command, owner::Owner, version};
+use crate::files::NamedForm;
 
 /// The settings of a target of local files, as a host keeps them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -90,7 +91,8 @@ pub(super) struct Plan {
     pub(super) key_mode: u32,
     pub(super) certificate_mode: u32,
     pub(super) directory_mode: u32,
-    pub(super) combined: bool,
+    /// What every version consists of.
+    pub(super) files: Vec<NamedForm>,
     pub(super) keep: usize,
     pub(super) check: Option<Command>,
     pub(super) reload: Option<Command>,
@@ -134,7 +136,7 @@ impl Settings {
             key_mode: mode("key_mode", &self.key_mode, 0o400, 0o660)?,
             certificate_mode: mode("certificate_mode", &self.certificate_mode, 0o400, 0o664)?,
             directory_mode: mode("directory_mode", &self.directory_mode, 0o700, 0o755)?,
-            combined: self.combined,
+            files: version::fixed(self.combined),
             keep: self.keep,
             check: Command::new("check", self.check)?,
             reload: Command::new("reload", self.reload)?,

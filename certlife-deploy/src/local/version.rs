@@ -9,7 +9,8 @@ use std::{
 };
 
 use certlife_core::{
-    Chain, ErrorKind, Fingerprint, PrivateKey, Result, Secret, SecretBytes, VersionId, deploy::Bundle,
+    Chain, ErrorKind, Fingerprint, Keystore, PrivateKey, Result, Secret, SecretBytes, VersionId,
+    deploy::Bundle, keystore::PemContents,
 };
 use serde::{Deserialize, Serialize, de::IntoDeserializer as _};
 
@@ -18,6 +19,7 @@ use super::{
     os::{self, Rights},
     settings::Plan,
 };
+use crate::files::{self, Class, NamedForm, Rendered};
 
 const FULL_CHAIN: &str = "fullchain.pem";
 const CERTIFICATE: &str = "cert.pem";
@@ -28,6 +30,20 @@ const RECORD: &str = "install.json";
 const NEW_RECORD: &str = ".install.json-new";
 /// The files that a version can have, apart from the record.
 const CONTENTS: [&str; 5] = [FULL_CHAIN, CERTIFICATE, CHAIN, KEY, COMBINED];
+
+/// The files that every version has, and the combined one if it is asked for.
+pub(super) fn fixed(combined: bool) -> Vec<NamedForm> {
+    let files = [
+        (COMBINED, PemContents::KeyAndFullChain),
+        (KEY, PemContents::Key),
+        (CERTIFICATE, PemContents::Certificate),
+        (CHAIN, PemContents::Intermediates),
+        (FULL_CHAIN, PemContents::FullChain),
+    ];
+    let files = files.into_iter().filter(|(name, _)| combined || *name != COMBINED);
+    files.map(|(name, contents)| NamedForm::pem(name, contents)).collect()
+}
+
 /// The most of a file that is read.
 const MAX_FILE: u64 = 2 * 1_024 * 1_024;
 
@@ -70,59 +86,24 @@ pub(super) struct Record {
 }
 
 /// The files of one version.
-pub(super) struct Files(Vec<(&'static str, Content)>);
+pub(super) struct Files<'a>(Vec<Rendered<'a>>);
 
-enum Content {
-    Open(String),
-    Secret(Secret),
-}
-
-impl Content {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Open(text) => text.as_bytes(),
-            Self::Secret(text) => text.expose().as_bytes(),
-        }
-    }
-}
-
-impl Files {
+impl<'a> Files<'a> {
     /// Renders a bundle, after checking that its key is the leaf's.
-    pub(super) fn of_bundle(plan: &Plan, bundle: &Bundle) -> Result<Self, ErrorKind> {
-        let key = bundle.key.as_ref();
-        if plan.combined && key.is_none() {
-            return Err(ErrorKind::Unsupported("combined.pem without the private key".into()));
-        }
-        if !fits(&bundle.chain, key) {
-            return Err(ErrorKind::BadCertificate("the key is another certificate's".into()));
-        }
-        Self::render(plan, &bundle.chain, key)
+    pub(super) fn of_bundle(plan: &'a Plan, bundle: &Bundle) -> Result<Self, ErrorKind> {
+        Self::render(plan, &files::keystore_of(bundle)?)
     }
 
-    fn render(plan: &Plan, chain: &Chain, key: Option<&PrivateKey>) -> Result<Self, ErrorKind> {
-        let full_chain = chain.pem();
-        let mut files = Vec::new();
-        if let Some(key) = key {
-            let pem = key.to_pkcs8_pem().map_err(|error| error.kind().clone())?;
-            if plan.combined {
-                // With room for all, nothing is left behind unwiped when the text grows.
-                let mut combined = String::with_capacity(pem.expose().len() + full_chain.len());
-                combined.push_str(pem.expose());
-                combined.push_str(&full_chain);
-                files.push((COMBINED, Content::Secret(Secret::new(combined))));
-            }
-            files.push((KEY, Content::Secret(pem)));
-        }
-        files.push((CERTIFICATE, Content::Open(chain.leaf_pem())));
-        files.push((CHAIN, Content::Open(chain.intermediates_pem())));
-        files.push((FULL_CHAIN, Content::Open(full_chain)));
-        Ok(Self(files))
+    fn render(plan: &'a Plan, keystore: &Keystore) -> Result<Self, ErrorKind> {
+        // A key that is elsewhere leaves its own file out; a file that was asked for with the key is refused.
+        let wanted = plan.files.iter().filter(|file| keystore.key().is_some() || file.name.as_str() != KEY);
+        files::render(wanted, keystore).map(Self)
     }
 
     /// Writes all files into an empty directory, so that they survive a power cut.
     pub(super) fn write(&self, directory: &Path, rights: &AllRights) -> Result<(), ErrorKind> {
-        for (name, content) in &self.0 {
-            write_new(&directory.join(name), content.bytes(), rights.of(content))?;
+        for file in &self.0 {
+            write_new(&directory.join(file.name), file.content.expose(), rights.of(file.class))?;
         }
         Ok(())
     }
@@ -130,9 +111,9 @@ impl Files {
     /// Whether a directory holds exactly this: what was written, and no file of ours besides.
     pub(super) fn are_in(&self, directory: &Path) -> Result<bool, ErrorKind> {
         for name in CONTENTS {
-            let wanted = self.0.iter().find(|(wanted, _)| *wanted == name);
+            let wanted = self.0.iter().find(|wanted| wanted.name.as_str() == name);
             let found = read(&directory.join(name))?;
-            if wanted.map(|(_, content)| content.bytes()) != found.as_ref().map(SecretBytes::expose) {
+            if wanted.map(|file| file.content.expose()) != found.as_ref().map(SecretBytes::expose) {
                 return Ok(false);
             }
         }
@@ -141,7 +122,7 @@ impl Files {
 
     /// Whether the files in a directory have their rights.
     pub(super) fn have_rights(&self, directory: &Path, rights: &AllRights) -> bool {
-        self.0.iter().all(|(name, content)| os::has_rights(&directory.join(name), rights.of(content)))
+        self.0.iter().all(|file| os::has_rights(&directory.join(file.name), rights.of(file.class)))
     }
 }
 
@@ -170,10 +151,10 @@ impl AllRights {
         write_new(&directory.join(CERTIFICATE), b"", self.certificate)
     }
 
-    fn of(&self, content: &Content) -> Rights {
-        match content {
-            Content::Open(_) => self.certificate,
-            Content::Secret(_) => self.key,
+    fn of(&self, class: Class) -> Rights {
+        match class {
+            Class::Open => self.certificate,
+            Class::Secret => self.key,
         }
     }
 }
@@ -192,8 +173,9 @@ pub(super) fn whole_leaf(plan: &Plan, directory: &Path) -> Result<Option<Fingerp
             None => return Ok(None),
         },
     };
-    let whole = fits(&chain, key.as_ref()) && Files::render(plan, &chain, key.as_ref())?.are_in(directory)?;
-    Ok(whole.then(|| chain.fingerprint()))
+    let fingerprint = chain.fingerprint();
+    let Ok(keystore) = Keystore::new(chain, key) else { return Ok(None) };
+    Ok(Files::render(plan, &keystore)?.are_in(directory)?.then_some(fingerprint))
 }
 
 /// Reads the record of a version; none if there is none that can be read.
@@ -223,10 +205,6 @@ pub(super) fn remove(directory: &Path) -> Result<(), ErrorKind> {
     // Fails if something else is in it.
     let _ = fs::remove_dir(directory);
     Ok(())
-}
-
-fn fits(chain: &Chain, key: Option<&PrivateKey>) -> bool {
-    key.is_none_or(|key| chain.info().is_ok_and(|info| info.key_hash == key.public_key_hash()))
 }
 
 fn write_new(path: &Path, content: &[u8], rights: Rights) -> Result<(), ErrorKind> {
