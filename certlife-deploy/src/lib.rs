@@ -4,7 +4,7 @@
 //! Each keeps the contract of [`certlife_core::Deployer`] and runs the same conformance suite.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "local")]
+#[cfg(any(feature = "local", feature = "ssh"))]
 pub mod files;
 #[cfg(feature = "local")]
 pub mod local;
@@ -13,6 +13,8 @@ pub mod local;
 pub mod remote;
 #[cfg(feature = "rustls")]
 pub mod rustls;
+#[cfg(any(feature = "local", feature = "ssh"))]
+mod versions;
 
 #[cfg(feature = "local")]
 pub use self::local::Local;

@@ -14,7 +14,8 @@ const CRATES: [&str; 4] = ["certlife-ca", "certlife-dns", "certlife-deploy", "ce
 /// Vendors without a feature: they cost nothing and the engine's own documentation uses them.
 const ALWAYS_ON: [(&str, &str); 2] = [("certlife-dns", "manual"), ("certlife-store", "memory")];
 /// Folders that are no vendor but what several have in common.
-const SHARED: [(&str, &str); 1] = [("certlife-deploy", "remote")];
+const SHARED: [(&str, &str); 3] =
+    [("certlife-deploy", "files"), ("certlife-deploy", "remote"), ("certlife-deploy", "versions")];
 /// How the use of a suite of the testkit looks: `dns_conformance!(…)`.
 const SUITE: &str = "_conformance!";
 

@@ -1,23 +1,17 @@
 //! One version as files: what they contain, how they are written, and whether they are whole.
 
-use std::{
-    fmt,
-    fs::{self, File},
-    io::{Read as _, Write as _},
-    path::Path,
-    str::FromStr,
-};
+use std::{fmt, str::FromStr};
 
 use certlife_core::{
     Chain, ErrorKind, Fingerprint, Keystore, PrivateKey, Result, Secret, SecretBytes, VersionId,
     deploy::Bundle, keystore::PemContents,
 };
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize, de::IntoDeserializer as _};
 
 use super::{
-    io_failed,
-    os::{self, Rights},
-    settings::Plan,
+    layout::Layout,
+    tree::{Kind, Rights, Tree, is_real_directory},
 };
 use crate::files::{self, Class, NamedForm, Rendered};
 
@@ -45,7 +39,7 @@ pub(super) fn fixed(combined: bool) -> Vec<NamedForm> {
 }
 
 /// The most of a file that is read.
-const MAX_FILE: u64 = 2 * 1_024 * 1_024;
+pub(crate) const MAX_FILE: usize = 2 * 1_024 * 1_024;
 
 /// The name of a version's directory: its id, and a number if an earlier directory of that id was spoiled.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,65 +84,74 @@ pub(super) struct Files<'a>(Vec<Rendered<'a>>);
 
 impl<'a> Files<'a> {
     /// Renders a bundle, after checking that its key is the leaf's.
-    pub(super) fn of_bundle(plan: &'a Plan, bundle: &Bundle) -> Result<Self, ErrorKind> {
-        Self::render(plan, &files::keystore_of(bundle)?)
+    pub(super) fn of_bundle(layout: &'a Layout, bundle: &Bundle) -> Result<Self, ErrorKind> {
+        Self::render(layout, &files::keystore_of(bundle)?)
     }
 
-    fn render(plan: &'a Plan, keystore: &Keystore) -> Result<Self, ErrorKind> {
+    fn render(layout: &'a Layout, keystore: &Keystore) -> Result<Self, ErrorKind> {
         // A key that is elsewhere leaves its own file out; a file that was asked for with the key is refused.
-        let wanted = plan.files.iter().filter(|file| keystore.key().is_some() || file.name.as_str() != KEY);
+        let wanted = layout.files.iter().filter(|file| keystore.key().is_some() || file.name.as_str() != KEY);
         files::render(wanted, keystore).map(Self)
     }
 
     /// Writes all files into an empty directory, so that they survive a power cut.
-    pub(super) fn write(&self, directory: &Path, rights: &AllRights) -> Result<(), ErrorKind> {
+    pub(super) async fn write(
+        &self,
+        tree: &impl Tree,
+        directory: &str,
+        rights: &AllRights,
+    ) -> Result<(), ErrorKind> {
         for file in &self.0 {
-            write_new(&directory.join(file.name), file.content.expose(), rights.of(file.class))?;
+            let path = format!("{directory}/{}", file.name);
+            let made = tree.create(&path, file.content.expose(), rights.of(file.class)).await?;
+            made.surely("write", tree, &path)?;
         }
         Ok(())
     }
 
     /// Whether a directory holds exactly this: what was written, and no file of ours besides.
-    pub(super) fn are_in(&self, directory: &Path) -> Result<bool, ErrorKind> {
-        for name in CONTENTS {
-            let wanted = self.0.iter().find(|wanted| wanted.name.as_str() == name);
-            let found = read(&directory.join(name))?;
-            if wanted.map(|file| file.content.expose()) != found.as_ref().map(SecretBytes::expose) {
+    pub(super) async fn are_in(&self, tree: &impl Tree, directory: &str) -> Result<bool, ErrorKind> {
+        let found = try_join_all(CONTENTS.map(|name| read_below(tree, directory, name))).await?;
+        Ok(CONTENTS.iter().zip(found).all(|(name, found)| {
+            let wanted = self.0.iter().find(|wanted| wanted.name.as_str() == *name);
+            wanted.map(|file| file.content.expose()) == found.as_ref().map(SecretBytes::expose)
+        }))
+    }
+
+    /// Whether the files in a directory have their rights.
+    pub(super) async fn have_rights(
+        &self,
+        tree: &impl Tree,
+        directory: &str,
+        rights: &AllRights,
+    ) -> Result<bool, ErrorKind> {
+        for file in &self.0 {
+            let found = tree.look(&format!("{directory}/{}", file.name)).await?;
+            if !found.is_some_and(|found| found.has(rights.of(file.class))) {
                 return Ok(false);
             }
         }
         Ok(true)
     }
-
-    /// Whether the files in a directory have their rights.
-    pub(super) fn have_rights(&self, directory: &Path, rights: &AllRights) -> bool {
-        self.0.iter().all(|file| os::has_rights(&directory.join(file.name), rights.of(file.class)))
-    }
 }
 
 /// Rights on everything that is written, with names looked up.
-pub(super) struct AllRights {
-    key: Rights,
-    certificate: Rights,
+#[derive(Debug)]
+pub(crate) struct AllRights {
+    pub(super) key: Rights,
+    pub(super) certificate: Rights,
     pub(super) directory: Rights,
 }
 
 impl AllRights {
-    pub(super) fn look_up(plan: &Plan) -> Result<Self, ErrorKind> {
-        let user = plan.owner.as_ref().map(|owner| owner.number(Path::new("/etc/passwd"))).transpose()?;
-        let group = plan.group.as_ref().map(|group| group.number(Path::new("/etc/group"))).transpose()?;
-        Ok(Self {
-            key: Rights { mode: plan.key_mode, user, group },
-            certificate: Rights { mode: plan.certificate_mode, user, group },
-            // Who serves the files gets no right to rearrange them.
-            directory: Rights { mode: plan.directory_mode, user: None, group },
-        })
-    }
-
-    /// Tests that files can be made in `directory` with these rights.
-    pub(super) fn probe(&self, directory: &Path) -> Result<(), ErrorKind> {
-        write_new(&directory.join(KEY), b"", self.key)?;
-        write_new(&directory.join(CERTIFICATE), b"", self.certificate)
+    /// Tests that files can be made in `directory` with these rights, and removes them.
+    pub(super) async fn probe(&self, tree: &impl Tree, directory: &str) -> Result<(), ErrorKind> {
+        for (name, rights) in [(KEY, self.key), (CERTIFICATE, self.certificate)] {
+            let path = format!("{directory}/{name}");
+            tree.create(&path, b"", rights).await?.surely("write", tree, &path)?;
+            tree.remove_file(&path).await?;
+        }
+        Ok(())
     }
 
     fn of(&self, class: Class) -> Rights {
@@ -160,81 +163,76 @@ impl AllRights {
 }
 
 /// Reads the leaf that a directory holds, if all of its files belong together and the key is the leaf's.
-pub(super) fn whole_leaf(plan: &Plan, directory: &Path) -> Result<Option<Fingerprint>, ErrorKind> {
-    let Some(text) = read(&directory.join(FULL_CHAIN))?.as_ref().and_then(text_of) else { return Ok(None) };
+pub(super) async fn whole_leaf(
+    tree: &impl Tree,
+    layout: &Layout,
+    directory: &str,
+) -> Result<Option<Fingerprint>, ErrorKind> {
+    let Some(keystore) = read_keystore(tree, directory).await? else { return Ok(None) };
+    let fingerprint = keystore.chain().fingerprint();
+    let whole = Files::render(layout, &keystore)?.are_in(tree, directory).await?;
+    Ok(whole.then_some(fingerprint))
+}
+
+async fn read_keystore(tree: &impl Tree, directory: &str) -> Result<Option<Keystore>, ErrorKind> {
+    let text = read_below(tree, directory, FULL_CHAIN).await?;
+    let Some(text) = text.as_ref().and_then(text_of) else { return Ok(None) };
     // As it was written: a root that was kept stays.
     let deserializer: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
         text.expose().into_deserializer();
     let Ok(chain) = Chain::deserialize(deserializer) else { return Ok(None) };
-    let key = match read(&directory.join(KEY))? {
+    let key = match read_below(tree, directory, KEY).await? {
         None => None,
         Some(bytes) => match text_of(&bytes).and_then(|text| PrivateKey::from_pem(&text).ok()) {
             Some(key) => Some(key),
             None => return Ok(None),
         },
     };
-    let fingerprint = chain.fingerprint();
-    let Ok(keystore) = Keystore::new(chain, key) else { return Ok(None) };
-    Ok(Files::render(plan, &keystore)?.are_in(directory)?.then_some(fingerprint))
+    Ok(Keystore::new(chain, key).ok())
 }
 
 /// Reads the record of a version; none if there is none that can be read.
-pub(super) fn read_record(directory: &Path) -> Result<Option<Record>, ErrorKind> {
-    let bytes = read(&directory.join(RECORD))?;
+pub(super) async fn read_record(tree: &impl Tree, directory: &str) -> Result<Option<Record>, ErrorKind> {
+    let bytes = read_below(tree, directory, RECORD).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(bytes.expose()).ok()))
 }
 
 /// Replaces the record of a version at once.
-pub(super) fn write_record(directory: &Path, record: &Record, rights: &AllRights) -> Result<(), ErrorKind> {
-    let (new, path) = (directory.join(NEW_RECORD), directory.join(RECORD));
-    os::remove_file(&new)?;
+pub(super) async fn write_record(
+    tree: &impl Tree,
+    directory: &str,
+    record: &Record,
+    rights: &AllRights,
+) -> Result<(), ErrorKind> {
+    let new = format!("{directory}/{NEW_RECORD}");
+    tree.remove_file(&new).await?;
     let text = serde_json::to_vec(record).unwrap_or_default();
-    write_new(&new, &text, rights.certificate)?;
-    fs::rename(&new, &path).map_err(io_failed("write", &path))?;
-    os::sync_directory(directory).map_err(io_failed("save", directory))
+    tree.create(&new, &text, rights.certificate).await?.surely("write", tree, &new)?;
+    tree.replace(&new, &format!("{directory}/{RECORD}")).await?;
+    tree.save(directory).await
 }
 
 /// Removes a version's directory with what we wrote. Files of others stay, and the directory with them.
-pub(super) fn remove(directory: &Path) -> Result<(), ErrorKind> {
-    if !os::is_real_directory(directory)? {
+pub(super) async fn remove(tree: &impl Tree, directory: &str) -> Result<(), ErrorKind> {
+    if !is_real_directory(tree, directory).await? {
         return Ok(());
     }
     for name in CONTENTS.into_iter().chain([RECORD, NEW_RECORD]) {
-        os::remove_file(&directory.join(name))?;
+        tree.remove_file(&format!("{directory}/{name}")).await?;
     }
-    // Fails if something else is in it.
-    let _ = fs::remove_dir(directory);
-    Ok(())
+    tree.remove_directory(directory).await.map(drop)
 }
 
-fn write_new(path: &Path, content: &[u8], rights: Rights) -> Result<(), ErrorKind> {
-    os::create_private(path)
-        .and_then(|mut file| {
-            file.write_all(content)?;
-            os::set_file_rights(&file, rights)?;
-            file.sync_all()
-        })
-        .map_err(io_failed("write", path))
+async fn read_below(tree: &impl Tree, directory: &str, name: &str) -> Result<Option<SecretBytes>, ErrorKind> {
+    read(tree, &format!("{directory}/{name}")).await
 }
 
 /// Reads a file; none if it does not exist, is not a plain file, or is larger than any of ours.
-fn read(path: &Path) -> Result<Option<SecretBytes>, ErrorKind> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() && found.len() <= MAX_FILE => {}
-        Ok(_) => return Ok(None),
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(io_failed("look at", path)(cause)),
-    }
-    let read = File::open(path).and_then(|file| {
-        let length = file.metadata()?.len().min(MAX_FILE);
-        // With room for all, nothing is left behind unwiped when the buffer grows.
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
-        file.take(length).read_to_end(&mut bytes)?;
-        Ok(SecretBytes::new(bytes))
-    });
-    match read {
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        read => read.map(Some).map_err(io_failed("read", path)),
+async fn read(tree: &impl Tree, path: &str) -> Result<Option<SecretBytes>, ErrorKind> {
+    let Some(found) = tree.look(path).await? else { return Ok(None) };
+    match usize::try_from(found.length) {
+        Ok(length) if found.kind == Kind::File && length <= MAX_FILE => tree.read(path, length).await,
+        _ => Ok(None),
     }
 }
 
