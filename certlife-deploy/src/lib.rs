@@ -1,5 +1,5 @@
-//! Deployers for [certlife](https://docs.rs/certlife): local files behind the feature `local`, and the host's
-//! own rustls server behind the feature `rustls`.
+//! Deployers for [certlife](https://docs.rs/certlife): local files behind the feature `local`, Unix machines over SSH
+//! behind the feature `ssh`, and the host's own rustls server behind the feature `rustls`.
 //!
 //! Each keeps the contract of [`certlife_core::Deployer`] and runs the same conformance suite.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -9,10 +9,12 @@ pub mod files;
 #[cfg(feature = "local")]
 pub mod local;
 #[cfg(feature = "remote")]
-#[expect(dead_code, unused_imports, reason = "the deployers that work through it follow")]
+#[cfg_attr(not(feature = "ssh"), expect(dead_code, unused_imports, reason = "the deployers work through it"))]
 pub mod remote;
 #[cfg(feature = "rustls")]
 pub mod rustls;
+#[cfg(feature = "ssh")]
+pub mod ssh;
 #[cfg(any(feature = "local", feature = "ssh"))]
 mod versions;
 
@@ -20,17 +22,23 @@ mod versions;
 pub use self::local::Local;
 #[cfg(feature = "rustls")]
 pub use self::rustls::Rustls;
+#[cfg(feature = "ssh")]
+pub use self::ssh::Ssh;
 
 /// Adds the kinds of target of this crate that can be built from settings.
 ///
 /// The host's own rustls server is not among them: it lives in the host's process and is handed over as it is.
 #[cfg_attr(
-    not(feature = "local"),
+    not(any(feature = "local", feature = "ssh")),
     expect(unused_variables, reason = "without vendors there is nothing to add")
 )]
 pub fn register(registry: &mut certlife_core::Registry) {
     #[cfg(feature = "local")]
     registry.register_target("local", "Local files", |settings: local::Settings, _| {
         Local::from_settings(settings)
+    });
+    #[cfg(feature = "ssh")]
+    registry.register_target("ssh", "Unix machine over SSH", |settings: ssh::Settings, context| {
+        Ssh::from_settings(settings, std::sync::Arc::clone(&context.clock))
     });
 }

@@ -29,7 +29,7 @@ pub(crate) struct Limits {
 }
 
 /// What came of a command.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Output {
     pub(crate) exit: Exit,
     pub(crate) stdout: Tail,
@@ -37,11 +37,12 @@ pub(crate) struct Output {
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Exit {
     Status(u32),
     Signal(String),
     /// The server did not say.
+    #[default]
     Unknown,
     /// It took too long, and was told to end.
     Stopped(Duration),
@@ -101,7 +102,7 @@ impl Session {
     /// one of words.
     pub(crate) async fn exec(&self, line: &str, stdin: &[u8], limits: Limits) -> Result<Output, ErrorKind> {
         let mut channel = self.start(line).await?;
-        let mut output = Output { exit: Exit::Unknown, stdout: Tail::default(), stderr: Tail::default() };
+        let mut output = Output::default();
         let finished =
             tokio::time::timeout(limits.time, self.follow(&mut channel, stdin, limits, &mut output));
         if let Ok(followed) = finished.await {
@@ -118,7 +119,7 @@ impl Session {
     /// Starts a command line; it ends when its input does, or the connection.
     pub(crate) async fn start(&self, line: &str) -> Result<Channel<client::Msg>, ErrorKind> {
         let mut channel = self.channel().await?;
-        channel.exec(true, line).await.map_err(|cause| self.lost(&cause))?;
+        channel.exec(true, line).await.map_err(|_| self.lost())?;
         loop {
             match channel.wait().await {
                 Some(ChannelMsg::Success) => return Ok(channel),
@@ -126,7 +127,7 @@ impl Session {
                     return Err(ErrorKind::Forbidden(format!("{}: to run commands", self.name).into()));
                 }
                 Some(_) => {}
-                None => return Err(self.lost(&russh::Error::Disconnect)),
+                None => return Err(self.lost()),
             }
         }
     }
@@ -134,7 +135,7 @@ impl Session {
     /// Starts the file transfer.
     pub(crate) async fn sftp(&self) -> Result<Sftp, ErrorKind> {
         let mut channel = self.channel().await?;
-        channel.request_subsystem(true, "sftp").await.map_err(|cause| self.lost(&cause))?;
+        channel.request_subsystem(true, "sftp").await.map_err(|_| self.lost())?;
         loop {
             match channel.wait().await {
                 Some(ChannelMsg::Success) => return Sftp::start(channel, &self.name).await,
@@ -143,7 +144,7 @@ impl Session {
                     return Err(ErrorKind::Unsupported(what.into()));
                 }
                 Some(_) => {}
-                None => return Err(self.lost(&russh::Error::Disconnect)),
+                None => return Err(self.lost()),
             }
         }
     }
@@ -166,7 +167,7 @@ impl Session {
                     format!("{}: no further channel ({reason:?}; see MaxSessions of sshd)", self.name);
                 ErrorKind::Io(words.into())
             }
-            cause => self.lost(&cause),
+            _ => self.lost(),
         })
     }
 
@@ -212,16 +213,14 @@ impl Session {
 
     fn ended(&self, output: &Output) -> Result<(), ErrorKind> {
         match output.exit {
-            Exit::Unknown if self.handle.is_closed() => Err(self.lost(&russh::Error::Disconnect)),
+            Exit::Unknown if self.handle.is_closed() => Err(self.lost()),
             _ => Ok(()),
         }
     }
 
-    fn lost(&self, cause: &russh::Error) -> ErrorKind {
-        match cause {
-            russh::Error::KeepaliveTimeout | russh::Error::InactivityTimeout => ErrorKind::Timeout,
-            _ => ErrorKind::Io(format!("the connection to {} was lost", self.name).into()),
-        }
+    /// What it means that nothing comes any more.
+    pub(crate) fn lost(&self) -> ErrorKind {
+        ErrorKind::Io(format!("the connection to {} was lost", self.name).into())
     }
 }
 
@@ -233,7 +232,7 @@ impl fmt::Debug for Session {
 
 impl Output {
     /// Takes a message in; returns whether it was the last.
-    fn note(&mut self, message: Option<ChannelMsg>, keep: usize) -> bool {
+    pub(crate) fn note(&mut self, message: Option<ChannelMsg>, keep: usize) -> bool {
         match message {
             None | Some(ChannelMsg::Close) => return true,
             Some(ChannelMsg::Data { data }) => self.stdout.push(&data, keep),

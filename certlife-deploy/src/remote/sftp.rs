@@ -57,6 +57,23 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What became of making a file.
+pub(crate) struct Created {
+    pub(crate) outcome: Done<()>,
+    /// Whether there was nothing, and now is at least a part of it.
+    pub(crate) is_started: bool,
+}
+
+impl Refusal {
+    /// Says what could not be done with which path.
+    pub(crate) fn doing(self, doing: &str, path: &str) -> ErrorKind {
+        match self {
+            Self::Lost(kind) => kind,
+            refusal => ErrorKind::Io(format!("cannot {doing} {path}: {refusal}").into()),
+        }
+    }
+}
+
 pub(crate) type Done<T> = Result<T, Refusal>;
 
 impl Sftp {
@@ -102,21 +119,32 @@ impl Sftp {
         outcome.map(|()| Some(bytes))
     }
 
-    /// Makes a file where nothing is, with these bytes and then these attributes, and waits until it would survive
-    /// a power cut, where the server can tell. Until then its mode is `0600`.
-    pub(crate) async fn create(&self, path: &str, bytes: &[u8], rights: FileAttributes) -> Done<()> {
+    /// Makes a file where nothing is, with these bytes and then the attributes that `rights` makes of those that it was
+    /// given, and waits until it would survive a power cut, where the server can tell. Until then its mode is `0600`.
+    pub(crate) async fn create(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        rights: impl FnOnce(&FileAttributes) -> FileAttributes + Send,
+    ) -> Created {
         let private = FileAttributes { permissions: Some(0o600), ..FileAttributes::empty() };
         let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE;
-        let handle = self.raw.open(path, flags, private).await.map_err(|cause| self.refusal(cause))?.handle;
-        let outcome = self.fill(&handle, bytes, rights).await;
-        match outcome {
+        let handle = match self.raw.open(path, flags, private).await {
+            Ok(handle) => handle.handle,
+            Err(cause) => return Created { outcome: Err(self.refusal(cause)), is_started: false },
+        };
+        let filled = async {
+            let given = self.raw.fstat(handle.as_str()).await?.attrs;
+            self.fill(&handle, bytes, rights(&given)).await
+        };
+        let outcome = match filled.await {
             Ok(()) => self.raw.close(handle).await.map(drop),
             Err(cause) => {
                 self.close(&handle).await;
                 Err(cause)
             }
-        }
-        .map_err(|cause| self.refusal(cause))
+        };
+        Created { outcome: outcome.map_err(|cause| self.refusal(cause)), is_started: true }
     }
 
     async fn fill(&self, handle: &str, bytes: &[u8], rights: FileAttributes) -> SftpResult<()> {

@@ -119,6 +119,14 @@ impl OpenSsh {
         format!("{}/read-only", self.inside)
     }
 
+    /// The paths, for those who log in, that were given the labels of the machine's policy.
+    pub fn labelled(&self) -> Vec<String> {
+        let list = self.outside.join("restorecon.log");
+        let text =
+            std::fs::read_to_string(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display()));
+        text.lines().map(str::to_owned).collect()
+    }
+
     /// Runs a script as [`user`](Self::user), by OpenSSH's own client, and returns what it printed.
     pub async fn run(&self, script: &str) -> String {
         let (host, port) = (self.address.ip(), self.address.port());

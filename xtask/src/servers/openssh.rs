@@ -196,7 +196,8 @@ fn has_penalties() -> Result<bool> {
     Ok(parsed.status.success())
 }
 
-/// What makes the machine inside the namespaces, and becomes its server.
+/// What makes the machine inside the namespaces, and becomes its server. The machine seems to have `SELinux`: what
+/// would be relabelled is written to a list.
 fn start(folder: &Path) -> Result<String> {
     let sshd = require("sshd")?;
     let (user, folder, sshd) = (USERS[0].1, folder.display(), sshd.display());
@@ -209,6 +210,12 @@ mkdir /run/sshd
 mount --bind '{folder}/machine' {INSIDE}
 chmod 755 {INSIDE}
 mkdir {INSIDE}/small {INSIDE}/read-only
+mount -t tmpfs -o mode=755 tmpfs /usr/local/sbin
+printf '#!/bin/sh\\nexit 0\\n' > /usr/local/sbin/selinuxenabled
+printf '#!/bin/sh\\necho \"$3\" >> {INSIDE}/restorecon.log\\n' > /usr/local/sbin/restorecon
+chmod 755 /usr/local/sbin/*
+touch {INSIDE}/restorecon.log
+chmod 666 {INSIDE}/restorecon.log
 mount -t tmpfs -o mode=755,size=128k,uid={user},gid={user} tmpfs {INSIDE}/small
 mount --bind -o ro {INSIDE}/read-only {INSIDE}/read-only
 exec {sshd} -D -e -f '{folder}/sshd_config'
