@@ -370,6 +370,8 @@ operations! {
     Catalog = "read the catalog",
     /// Accept a certificate wish from the host.
     Ensure = "accept the certificate",
+    /// Put a certificate that exists already under the engine's care.
+    Adopt = "adopt the certificate",
     /// Make a key pair or a certificate signing request.
     MakeKey = "make the key",
     /// Register or read the account at the CA.

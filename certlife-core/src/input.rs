@@ -111,6 +111,18 @@ pub enum InputError {
         /// The rule that it breaks.
         rule: Cow<'static, str>,
     },
+    /// A file with certificate and key that was brought along.
+    #[error("the key store is not usable: {rule}")]
+    Keystore {
+        /// The rule that it breaks.
+        rule: Cow<'static, str>,
+    },
+    /// The password of a file that was brought along is wrong or missing.
+    #[error("the password is not usable: {rule}")]
+    Password {
+        /// What would be right.
+        rule: Cow<'static, str>,
+    },
     /// A path that is not allowed.
     #[error("path {path:?} is not allowed: {rule}")]
     Path {
@@ -173,6 +185,8 @@ impl InputError {
             Self::Csr { .. } => "bad_csr",
             Self::PrivateKey { .. } => "bad_private_key",
             Self::Certificate { .. } => "bad_certificate_input",
+            Self::Keystore { .. } => "bad_keystore",
+            Self::Password { .. } => "bad_password",
             Self::Path { .. } => "bad_path",
             Self::Token { .. } => "bad_token",
             Self::Value { .. } => "bad_value",

@@ -51,4 +51,9 @@ impl Files {
         let path: PathBuf = self.0.path().join(name);
         path.to_str().unwrap().to_owned()
     }
+
+    /// Reads what a command wrote.
+    pub(crate) fn take(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.0.path().join(name)).unwrap()
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
     model::{Actor, Certificate, CertificateSpec, DomainMapping, EventKind, Occurrence, Route},
     name::Identifier,
     store::{Field, Kind, Query},
-    x509::RevocationReason,
+    x509::{Chain, RevocationReason},
 };
 
 impl Engine {
@@ -55,6 +55,20 @@ impl Engine {
     /// As there.
     pub async fn ensure(&self, spec: CertificateSpec) -> Result<Certificate> {
         self.host().ensure(spec).await
+    }
+
+    /// [`Principal::adopt`] in the host's own name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn adopt(
+        &self,
+        spec: CertificateSpec,
+        chain: &Chain,
+        key: Option<&PrivateKey>,
+    ) -> Result<Certificate> {
+        self.host().adopt(spec, chain, key).await
     }
 
     /// [`Principal::update`] in the host's own name.

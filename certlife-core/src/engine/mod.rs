@@ -1,6 +1,7 @@
 //! The engine: it names no vendor, and every step is read → decide → store the intent → act → store the outcome.
 
 mod accounts;
+mod adopt;
 mod audit;
 mod backoff;
 mod builder;

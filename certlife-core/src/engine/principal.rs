@@ -499,7 +499,7 @@ impl Principal {
         &self.engine.context
     }
 
-    fn event(&self, kind: EventKind) -> Occurrence {
+    pub(super) fn event(&self, kind: EventKind) -> Occurrence {
         Occurrence::new(self.context().now(), self.actor.clone(), kind)
     }
 

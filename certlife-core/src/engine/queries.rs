@@ -12,12 +12,14 @@ use crate::{
     input::InputError,
     journal::Changes,
     key::PrivateKey,
+    keystore::{Form, Keystore},
     lookup::{self, VisibilityReport},
     model::{
         Actor, Certificate, Deployment, DomainMapping, EventKind, Occurrence, Order, PublicationState, Route,
         Version,
     },
     name::{Fqdn, Identifier},
+    secret::SecretBytes,
     store::{Cursor, Field, Kind, Page, Query},
     time::Timestamp,
     x509::Chain,
@@ -75,6 +77,26 @@ pub struct PrivateExport {
     pub chain: Chain,
     /// The private key; none if it is elsewhere.
     pub key: Option<PrivateKey>,
+}
+
+impl PrivateExport {
+    /// Puts chain and key together, to be written in any form.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keystore::new`].
+    pub fn keystore(&self) -> Result<Keystore, InputError> {
+        Keystore::new(self.chain.clone(), self.key.clone())
+    }
+
+    /// Writes chain and key in one form, as [`Keystore::encode`] does. [`Form::holds_key`] tells whether it is secret.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keystore::new`] and [`Keystore::encode`].
+    pub fn encode(&self, form: &Form) -> Result<SecretBytes, InputError> {
+        self.keystore()?.encode(form)
+    }
 }
 
 impl Engine {

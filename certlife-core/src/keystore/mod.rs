@@ -7,6 +7,8 @@
 //! friendly name but its subject, which is what Windows then shows, and derives as often as a file asks for; `jks`
 //! panics on broken files, reserves what a file claims, and reads the system clock.
 
+mod ber;
+mod compare;
 mod encryption;
 mod form;
 #[cfg(feature = "jks")]
@@ -15,6 +17,7 @@ mod name;
 #[cfg(feature = "pkcs12")]
 mod pkcs12;
 mod pkcs7;
+mod read;
 #[cfg(test)]
 mod tests;
 mod tlv;
@@ -28,6 +31,7 @@ pub use self::form::Protection;
 pub use self::{
     form::{DerContents, Form, KeyEncoding, PemContents, Pkcs7Encoding},
     name::FriendlyName,
+    read::{Contents, Format, Missing, read},
 };
 use crate::{
     input::InputError,

@@ -94,6 +94,13 @@ pub enum EventKind {
         /// The identifiers.
         identifiers: Vec<Identifier>,
     },
+    /// The host put a certificate that existed already under the engine's care.
+    CertificateAdopted {
+        /// The identifiers.
+        identifiers: Vec<Identifier>,
+        /// Whether its private key came along.
+        with_key: bool,
+    },
     /// The host changed what it wants.
     CertificateChanged {
         /// The identifiers from now on.

@@ -35,6 +35,10 @@ impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CertificateWanted { identifiers } => write!(f, "wanted for {}", list(identifiers)),
+            Self::CertificateAdopted { identifiers, with_key } => {
+                let key = if *with_key { "with its key" } else { "without its key" };
+                write!(f, "adopted {key} for {}", list(identifiers))
+            }
             Self::CertificateChanged { identifiers } => write!(f, "changed, now for {}", list(identifiers)),
             Self::CertificateDeleted => f.write_str("deleted here"),
             Self::CertificatePaused { paused: true } => f.write_str("paused"),

@@ -1,6 +1,7 @@
 //! The engine against in-memory providers and a clock that the tests move.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod adopting;
 mod crashes;
 mod deploying;
 mod desk;

@@ -88,12 +88,17 @@ fn render_one<'a>(file: &'a NamedForm, keystore: &Keystore) -> Result<Rendered<'
     Ok(Rendered { name, class: if form.holds_key() { Class::Secret } else { Class::Open }, content })
 }
 
+/// Whether a file holds what would be written now. Forms with a password are salted, so that it is read instead of
+/// compared.
+pub(crate) fn holds(found: &[u8], file: &NamedForm, keystore: &Keystore) -> bool {
+    keystore.is_written_in(found, &file.form)
+}
+
 /// Checks the files of a setting: forms that can be written, each name once, and none that the target takes itself.
 ///
 /// # Errors
 ///
 /// [`InputError::Setting`] names the entry and the rule.
-#[expect(dead_code, reason = "for targets whose files the host chooses")]
 pub(crate) fn check(setting: &str, files: &[NamedForm], taken: &[&str]) -> Result<(), InputError> {
     for (place, file) in files.iter().enumerate() {
         let entry = format!("{setting}[{place}]");

@@ -1,4 +1,4 @@
-//! Certificates in files of this machine, for web servers and whatever else reads PEM.
+//! Certificates in files of this machine, for web servers and whatever else reads PEM, PKCS#12 or JKS.
 //!
 //! Each version is a directory that never changes, and one rename makes it the live one, so that a crash at
 //! any instruction leaves the old version or the new. All work on files runs on blocking threads, which go on
@@ -43,6 +43,7 @@ const LOCAL: ProviderName = ProviderName::new("local");
 ///                               /chain.pem       the intermediates alone
 ///                               /privkey.pem     the private key in PKCS#8
 ///                               /combined.pem    key and full chain, if asked for
+///                               /site.pfx …      further files, in forms of the host's choice
 ///                               /install.json    what the deployer has to know
 /// <directory>/www/live -> versions/019b…
 /// ```

@@ -5,15 +5,18 @@ use std::{
     time::Duration,
 };
 
-use certlife_core::{InputError, Result};
+use certlife_core::{InputError, Result, keystore::Form};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Local;
-use crate::versions::{Command, Layout, LayoutSettings};
+use crate::{
+    files::{FileName, NamedForm},
+    versions::{Command, Layout, LayoutSettings},
+};
 
 /// The settings of a target of local files, as a host keeps them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
@@ -21,10 +24,10 @@ pub struct Settings {
     pub directory: PathBuf,
     /// Who owns the files: a user name of `/etc/passwd`, or a number. Defaults to whoever the host runs as;
     /// another owner takes root's rights.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub owner: Option<String>,
     /// The group of files and directories: a name of `/etc/group`, or a number. Defaults to the host's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub group: Option<String>,
     /// Who may read and write the files with the key, in octal digits: at most `0660`. Defaults to `0600`.
     #[serde(default = "default_key_mode")]
@@ -38,6 +41,10 @@ pub struct Settings {
     /// Whether to write `combined.pem`, key and full chain in one file, as `HAProxy` reads it. Defaults to no.
     #[serde(default)]
     pub combined: bool,
+    /// Further files for each version, in forms of the host's choice, such as `site.pfx`. Files with the key get
+    /// `key_mode`, the others `certificate_mode`. Defaults to none.
+    #[serde(default)]
+    pub files: Vec<NamedForm>,
     /// How many old versions to keep besides the live one and the one that it replaced, 0 to 100. Defaults to 3.
     #[serde(default = "default_keep")]
     #[schemars(range(max = 100))]
@@ -47,10 +54,10 @@ pub struct Settings {
     /// `{certificate}` for the certificate's name. The program is an absolute path, or a name that is looked
     /// for in `/usr/local/sbin`, `/usr/local/bin`, `/usr/sbin`, `/usr/bin`, `/sbin` and `/bin`; this `PATH` is
     /// all of its environment. Defaults to none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub check: Vec<String>,
     /// A program with its arguments that makes the server read the live version, as `check` otherwise.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub reload: Vec<String>,
     /// How long a command may take: 1 to 600 seconds. Defaults to 60.
     #[serde(default = "default_command_timeout")]
@@ -58,7 +65,7 @@ pub struct Settings {
     pub command_timeout_seconds: u64,
     /// The directory that a web server shows as `/` on port 80, an absolute path to an existing directory.
     /// Defaults to none, and then HTTP challenges are not answered here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub web_root: Option<PathBuf>,
 }
 
@@ -104,6 +111,7 @@ impl Settings {
             certificate_mode: default_certificate_mode(),
             directory_mode: default_directory_mode(),
             combined: false,
+            files: Vec::new(),
             keep: default_keep(),
             check: Vec::new(),
             reload: Vec::new(),
@@ -124,6 +132,7 @@ impl Settings {
             certificate_mode: &self.certificate_mode,
             directory_mode: &self.directory_mode,
             combined: self.combined,
+            files: self.files,
             keep: self.keep,
         };
         let layout = layout.check()?;
@@ -208,6 +217,13 @@ impl LocalBuilder {
     #[must_use]
     pub fn combined(mut self, combined: bool) -> Self {
         self.settings.combined = combined;
+        self
+    }
+
+    /// Writes a further file for each version, in a form of the host's choice. May be called again. Defaults to none.
+    #[must_use]
+    pub fn file(mut self, name: FileName, form: Form) -> Self {
+        self.settings.files.push(NamedForm::new(name, form));
         self
     }
 

@@ -3,6 +3,7 @@
 mod challenges;
 mod commands;
 mod files;
+mod forms;
 
 use std::{
     fs,
@@ -12,16 +13,19 @@ use std::{
 };
 
 use certlife_core::{
-    CertificateId, Chain, Deployer, Identifier, PrivateKey, Secret, challenge::HttpPath, deploy::Bundle,
+    CertificateId, Chain, Deployer, Identifier, Keystore, PrivateKey, Secret, challenge::HttpPath,
+    deploy::Bundle,
 };
 use certlife_testkit::{
     deploy::{DeployFixture, Issuer, Seen},
     dns::Cannot,
 };
 use rustls_pki_types::CertificateDer;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{Local, LocalBuilder};
+use crate::files::NamedForm;
 
 /// A directory of certificates and a web root.
 struct Machine {
@@ -49,6 +53,16 @@ impl Machine {
                 .directory_mode(0o750)
                 .check(["/bin/sh", "-c", "test -s \"$1/fullchain.pem\"", "check", "{directory}"])
                 .reload(["true"])
+        })
+    }
+
+    fn with_stores() -> Self {
+        Self::new(|root| {
+            let mut builder = Local::builder(root.join("certificates"));
+            for NamedForm { name, form } in stores() {
+                builder = builder.file(name, form);
+            }
+            builder
         })
     }
 
@@ -94,6 +108,10 @@ impl DeployFixture for Machine {
         if live.join("combined.pem").exists() {
             fs::write(live.join("combined.pem"), format!("{}{}", key.expose(), bundle.chain.pem())).unwrap();
         }
+        let keystore = Keystore::new(bundle.chain.clone(), bundle.key.clone()).unwrap();
+        for store in stores().iter().filter(|store| live.join(&store.name).exists()) {
+            fs::write(live.join(&store.name), keystore.encode(&store.form).unwrap().expose()).unwrap();
+        }
     }
 
     async fn http(&self, _: &Identifier, path: &HttpPath) -> Option<String> {
@@ -107,7 +125,8 @@ impl DeployFixture for Machine {
     async fn exposed_keys(&self) -> Result<Vec<String>, Cannot> {
         let open = |path: &PathBuf| {
             let others = fs::metadata(path).is_ok_and(|found| found.mode() & 0o077 != 0);
-            others && fs::read_to_string(path).is_ok_and(|text| text.contains("PRIVATE KEY"))
+            let store = path.extension().is_some_and(|kind| kind == "pfx" || kind == "jks");
+            others && (store || fs::read_to_string(path).is_ok_and(|text| text.contains("PRIVATE KEY")))
         };
         Ok(files_below(self.root.path())
             .iter()
@@ -132,6 +151,19 @@ impl DeployFixture for Machine {
     }
 }
 
+/// One file with the key in each form that is salted and cheap, and one without the key.
+fn stores() -> Vec<NamedForm> {
+    let password = "correct horse";
+    [
+        ("site.pfx", json!({ "format": "pkcs12", "password": password, "protection": "legacy" })),
+        ("keystore.jks", json!({ "format": "jks", "password": password, "alias": "site" })),
+        ("chain.p7b", json!({ "format": "pkcs7" })),
+    ]
+    .into_iter()
+    .map(|(name, form)| serde_json::from_value(json!({ "name": name, "form": form })).unwrap())
+    .collect()
+}
+
 /// Every file below a directory, links not followed. What disappears meanwhile is passed over.
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -151,6 +183,10 @@ mod promises {
 
 mod promises_with_every_setting {
     certlife_testkit::deployer_conformance!(super::Machine::with_everything());
+}
+
+mod promises_with_key_stores {
+    certlife_testkit::deployer_conformance!(super::Machine::with_stores());
 }
 
 /// A machine, a certificate, and the means to issue versions of it.

@@ -45,6 +45,7 @@ const CONNECTIONS: usize = 4;
 ///                               /chain.pem       the intermediates alone
 ///                               /privkey.pem     the private key in PKCS#8
 ///                               /combined.pem    key and full chain, if asked for
+///                               /site.pfx …      further files, in forms of the host's choice
 ///                               /install.json    what the deployer has to know
 /// <directory>/www/live -> versions/019b…
 /// ```

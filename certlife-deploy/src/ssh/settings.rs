@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use certlife_core::{Clock, InputError, Result, SystemClock};
+use certlife_core::{Clock, InputError, Result, SystemClock, keystore::Form};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Ssh, presets::Preset};
 use crate::{
+    files::{FileName, NamedForm},
     remote::{Route, Server},
     versions::{Command, Layout, LayoutSettings},
 };
@@ -54,6 +55,10 @@ pub struct Settings {
     /// what the preset says.
     #[serde(default)]
     pub combined: Option<bool>,
+    /// Further files for each version, in forms of the host's choice, such as `site.pfx`. Files with the key get
+    /// `key_mode`, the others `certificate_mode`. Defaults to none.
+    #[serde(default)]
+    pub files: Vec<NamedForm>,
     /// How many old versions to keep besides the live one and the one that it replaced, 0 to 100. Defaults to 3.
     #[serde(default = "default_keep")]
     #[schemars(range(max = 100))]
@@ -146,6 +151,7 @@ impl Settings {
             certificate_mode: default_certificate_mode(),
             directory_mode: default_directory_mode(),
             combined: None,
+            files: Vec::new(),
             keep: default_keep(),
             check: None,
             reload: None,
@@ -168,6 +174,7 @@ impl Settings {
             certificate_mode: &self.certificate_mode,
             directory_mode: &self.directory_mode,
             combined: self.combined.unwrap_or(usual.combined),
+            files: self.files,
             keep: self.keep,
         };
         Ok(Plan {
@@ -283,6 +290,13 @@ impl SshBuilder {
     #[must_use]
     pub fn combined(mut self, combined: bool) -> Self {
         self.settings.combined = Some(combined);
+        self
+    }
+
+    /// Writes a further file for each version, in a form of the host's choice. May be called again. Defaults to none.
+    #[must_use]
+    pub fn file(mut self, name: FileName, form: Form) -> Self {
+        self.settings.files.push(NamedForm::new(name, form));
         self
     }
 

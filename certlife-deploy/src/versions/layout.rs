@@ -3,7 +3,7 @@
 use certlife_core::{ErrorKind, InputError, Result};
 
 use super::{owner::Owner, tree::Rights, version, version::AllRights};
-use crate::files::NamedForm;
+use crate::files::{self, NamedForm};
 
 /// Settings that were checked.
 #[derive(Debug)]
@@ -26,11 +26,13 @@ pub(crate) struct LayoutSettings<'a> {
     pub(crate) certificate_mode: &'a str,
     pub(crate) directory_mode: &'a str,
     pub(crate) combined: bool,
+    pub(crate) files: Vec<NamedForm>,
     pub(crate) keep: usize,
 }
 
 impl LayoutSettings<'_> {
     pub(crate) fn check(self) -> Result<Layout, InputError> {
+        files::check("files", &self.files, &version::TAKEN)?;
         if self.keep > 100 {
             return Err(InputError::setting("keep", "use 0 to 100"));
         }
@@ -40,7 +42,7 @@ impl LayoutSettings<'_> {
             key_mode: mode("key_mode", self.key_mode, 0o400, 0o660)?,
             certificate_mode: mode("certificate_mode", self.certificate_mode, 0o400, 0o664)?,
             directory_mode: mode("directory_mode", self.directory_mode, 0o700, 0o755)?,
-            files: version::fixed(self.combined),
+            files: version::fixed(self.combined).into_iter().chain(self.files).collect(),
             keep: self.keep,
         })
     }

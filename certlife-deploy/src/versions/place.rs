@@ -54,7 +54,7 @@ pub(super) async fn prepare<T: Tree>(
     rights: &AllRights,
     bundle: &Bundle,
 ) -> Result<Prepared, ErrorKind> {
-    let files = Files::of_bundle(layout, bundle)?;
+    let files = Files::of_bundle(layout, bundle).await?;
     let place = Place::create(tree, layout, &bundle.certificate, rights).await?;
     place.clean().await?;
     let live = place.live().await?;
@@ -83,7 +83,8 @@ pub(super) async fn prepare<T: Tree>(
             None => (bundle.replaces, Retreat::Stay, false),
         },
     };
-    let record = Record { fingerprint: bundle.chain.fingerprint(), replaced, complete };
+    let fingerprint = bundle.chain.fingerprint();
+    let record = Record { fingerprint, replaced, complete, files: files.further() };
     let path = place.path(&dir);
     if version::read_record(tree, &path).await?.as_ref() != Some(&record) {
         version::write_record(tree, &path, &record, rights).await?;
@@ -265,7 +266,7 @@ impl<'a, T: Tree> Place<'a, T> {
     async fn write(
         &self,
         version: VersionId,
-        files: &Files<'_>,
+        files: &Files,
         rights: &AllRights,
     ) -> Result<VersionDir, ErrorKind> {
         let versions = self.below(VERSIONS);
@@ -297,7 +298,7 @@ impl<'a, T: Tree> Place<'a, T> {
     async fn find(
         &self,
         version: VersionId,
-        files: &Files<'_>,
+        files: &Files,
         rights: &AllRights,
     ) -> Result<Option<VersionDir>, ErrorKind> {
         for dir in self.versions().await?.into_iter().filter(|dir| dir.version == version) {

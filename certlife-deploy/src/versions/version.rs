@@ -1,19 +1,19 @@
 //! One version as files: what they contain, how they are written, and whether they are whole.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use certlife_core::{
     Chain, ErrorKind, Fingerprint, Keystore, PrivateKey, Result, Secret, SecretBytes, VersionId,
     deploy::Bundle, keystore::PemContents,
 };
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use serde::{Deserialize, Serialize, de::IntoDeserializer as _};
 
 use super::{
     layout::Layout,
     tree::{Kind, Rights, Tree, is_real_directory},
 };
-use crate::files::{self, Class, NamedForm, Rendered};
+use crate::files::{self, Class, FileName, NamedForm};
 
 const FULL_CHAIN: &str = "fullchain.pem";
 const CERTIFICATE: &str = "cert.pem";
@@ -22,8 +22,10 @@ const KEY: &str = "privkey.pem";
 const COMBINED: &str = "combined.pem";
 const RECORD: &str = "install.json";
 const NEW_RECORD: &str = ".install.json-new";
-/// The files that a version can have, apart from the record.
+/// The files that a version can have, apart from the record and those of the host's choice.
 const CONTENTS: [&str; 5] = [FULL_CHAIN, CERTIFICATE, CHAIN, KEY, COMBINED];
+/// Names that the host cannot choose.
+pub(super) const TAKEN: [&str; 6] = [FULL_CHAIN, CERTIFICATE, CHAIN, KEY, COMBINED, RECORD];
 
 /// The files that every version has, and the combined one if it is asked for.
 pub(super) fn fixed(combined: bool) -> Vec<NamedForm> {
@@ -77,31 +79,65 @@ pub(super) struct Record {
     pub(super) replaced: Option<VersionId>,
     /// Whether the server has been told since it went live.
     pub(super) complete: bool,
+    /// The files of the host's choice. Names are plain, so that none leads out of the directory.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) files: BTreeSet<FileName>,
 }
 
 /// The files of one version.
-pub(super) struct Files<'a>(Vec<Rendered<'a>>);
+pub(super) struct Files {
+    keystore: Keystore,
+    wanted: Vec<NamedForm>,
+    rendered: Vec<File>,
+}
 
-impl<'a> Files<'a> {
+/// A file ready to be written.
+struct File {
+    name: FileName,
+    class: Class,
+    content: SecretBytes,
+}
+
+impl Files {
     /// Renders a bundle, after checking that its key is the leaf's.
-    pub(super) fn of_bundle(layout: &'a Layout, bundle: &Bundle) -> Result<Self, ErrorKind> {
-        Self::render(layout, &files::keystore_of(bundle)?)
+    pub(super) async fn of_bundle(layout: &Layout, bundle: &Bundle) -> Result<Self, ErrorKind> {
+        let keystore = files::keystore_of(bundle)?;
+        let wanted = wanted(layout, &keystore);
+        let (forms, key) = (wanted.clone(), keystore.clone());
+        let rendered = calculating(move || {
+            let rendered = files::render(&forms, &key)?.into_iter();
+            let rendered = rendered.map(|file| File {
+                name: file.name.clone(),
+                class: file.class,
+                content: file.content,
+            });
+            Ok(rendered.collect())
+        });
+        Ok(Self { rendered: rendered.await?, keystore, wanted })
     }
 
-    fn render(layout: &'a Layout, keystore: &Keystore) -> Result<Self, ErrorKind> {
-        // A key that is elsewhere leaves its own file out; a file that was asked for with the key is refused.
-        let wanted = layout.files.iter().filter(|file| keystore.key().is_some() || file.name.as_str() != KEY);
-        files::render(wanted, keystore).map(Self)
+    /// The names beside those that every version has.
+    pub(super) fn further(&self) -> BTreeSet<FileName> {
+        let names = self.wanted.iter().map(|file| &file.name);
+        names.filter(|name| !CONTENTS.contains(&name.as_str())).cloned().collect()
     }
 
-    /// Writes all files into an empty directory, so that they survive a power cut.
+    /// Writes all files into an empty directory, so that they survive a power cut. The record comes first: without it
+    /// nobody would know which further files are ours.
     pub(super) async fn write(
         &self,
         tree: &impl Tree,
         directory: &str,
         rights: &AllRights,
     ) -> Result<(), ErrorKind> {
-        for file in &self.0 {
+        let record = Record {
+            fingerprint: self.keystore.chain().fingerprint(),
+            replaced: None,
+            complete: false,
+            files: self.further(),
+        };
+        write_record(tree, directory, &record, rights).await?;
+        for file in &self.rendered {
             let path = format!("{directory}/{}", file.name);
             let made = tree.create(&path, file.content.expose(), rights.of(file.class)).await?;
             made.surely("write", tree, &path)?;
@@ -111,11 +147,7 @@ impl<'a> Files<'a> {
 
     /// Whether a directory holds exactly this: what was written, and no file of ours besides.
     pub(super) async fn are_in(&self, tree: &impl Tree, directory: &str) -> Result<bool, ErrorKind> {
-        let found = try_join_all(CONTENTS.map(|name| read_below(tree, directory, name))).await?;
-        Ok(CONTENTS.iter().zip(found).all(|(name, found)| {
-            let wanted = self.0.iter().find(|wanted| wanted.name.as_str() == *name);
-            wanted.map(|file| file.content.expose()) == found.as_ref().map(SecretBytes::expose)
-        }))
+        all_in(tree, directory, &self.wanted, &self.keystore).await
     }
 
     /// Whether the files in a directory have their rights.
@@ -125,7 +157,7 @@ impl<'a> Files<'a> {
         directory: &str,
         rights: &AllRights,
     ) -> Result<bool, ErrorKind> {
-        for file in &self.0 {
+        for file in &self.rendered {
             let found = tree.look(&format!("{directory}/{}", file.name)).await?;
             if !found.is_some_and(|found| found.has(rights.of(file.class))) {
                 return Ok(false);
@@ -133,6 +165,45 @@ impl<'a> Files<'a> {
         }
         Ok(true)
     }
+}
+
+/// What a version consists of. A key that is elsewhere leaves its own file out; a file that was asked for with the key
+/// is refused when it is rendered.
+fn wanted(layout: &Layout, keystore: &Keystore) -> Vec<NamedForm> {
+    let has_key = keystore.key().is_some();
+    layout.files.iter().filter(|file| has_key || file.name.as_str() != KEY).cloned().collect()
+}
+
+async fn all_in(
+    tree: &impl Tree,
+    directory: &str,
+    wanted: &[NamedForm],
+    keystore: &Keystore,
+) -> Result<bool, ErrorKind> {
+    let further = read_record(tree, directory).await?.map(|record| record.files).unwrap_or_default();
+    let further = further.iter().map(FileName::as_str);
+    let is_wanted = |name: &str| wanted.iter().any(|file| file.name.as_str() == name);
+    let unwanted = CONTENTS.into_iter().chain(further).filter(|name| !is_wanted(name));
+    let unwanted = unwanted.map(|name| read_below(tree, directory, name));
+    let found = wanted.iter().map(|file| read_below(tree, directory, file.name.as_str()));
+    let (found, unwanted) = try_join(try_join_all(found), try_join_all(unwanted)).await?;
+    if unwanted.iter().any(Option::is_some) {
+        return Ok(false);
+    }
+    let (wanted, keystore) = (wanted.to_vec(), keystore.clone());
+    calculating(move || {
+        let mut pairs = wanted.iter().zip(found);
+        Ok(pairs.all(|(file, found)| found.is_some_and(|found| files::holds(found.expose(), file, &keystore))))
+    })
+    .await
+}
+
+/// Calculates on a thread that may take its time, as forms with a password want.
+async fn calculating<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ErrorKind> + Send + 'static,
+) -> Result<T, ErrorKind> {
+    let working = tokio::task::spawn_blocking(work).await;
+    working.unwrap_or_else(|_| Err(ErrorKind::Io("the work on files was interrupted".into())))
 }
 
 /// Rights on everything that is written, with names looked up.
@@ -170,7 +241,7 @@ pub(super) async fn whole_leaf(
 ) -> Result<Option<Fingerprint>, ErrorKind> {
     let Some(keystore) = read_keystore(tree, directory).await? else { return Ok(None) };
     let fingerprint = keystore.chain().fingerprint();
-    let whole = Files::render(layout, &keystore)?.are_in(tree, directory).await?;
+    let whole = all_in(tree, directory, &wanted(layout, &keystore), &keystore).await?;
     Ok(whole.then_some(fingerprint))
 }
 
@@ -217,7 +288,10 @@ pub(super) async fn remove(tree: &impl Tree, directory: &str) -> Result<(), Erro
     if !is_real_directory(tree, directory).await? {
         return Ok(());
     }
-    for name in CONTENTS.into_iter().chain([RECORD, NEW_RECORD]) {
+    let further = read_record(tree, directory).await?.map(|record| record.files).unwrap_or_default();
+    let further = further.iter().map(FileName::as_str);
+    // The record goes last: it knows the names.
+    for name in CONTENTS.into_iter().chain(further).chain([NEW_RECORD, RECORD]) {
         tree.remove_file(&format!("{directory}/{name}")).await?;
     }
     tree.remove_directory(directory).await.map(drop)

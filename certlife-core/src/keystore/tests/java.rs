@@ -1,4 +1,4 @@
-//! What is written here, read by Java's `keytool`.
+//! What is written here, read by Java's `keytool`, and the other way round.
 
 use serde_json::json;
 
@@ -58,4 +58,61 @@ fn keytool_reads_jks_with_key_chain_and_alias() {
         let listed = keytool(&["-list", "-alias", "Shop Zwei Ä", "-keystore", &path, "-storepass", PASSWORD]);
         assert!(listed.contains("PrivateKeyEntry"), "{listed}");
     }
+}
+
+/// Has `openssl` make a PKCS#12 of the sample and `keytool` copy it into a store of its own.
+fn made_by_keytool(sample: &Sample, kind: &str) -> Vec<u8> {
+    let files = Files::new();
+    let all = files
+        .put("all.pem", sample.encode(&form(json!({ "format": "pem", "contents": "key-and-full-chain" }))));
+    let source = files.path("source.p12");
+    let pass = format!("pass:{PASSWORD}");
+    openssl(&["pkcs12", "-export", "-in", &all, "-name", "one", "-passout", &pass, "-out", &source], b"");
+    #[rustfmt::skip]
+    keytool(&[
+        "-importkeystore", "-noprompt", "-srckeystore", &source, "-srcstorepass", PASSWORD, "-srcstoretype", "PKCS12",
+        "-srcalias", "one", "-destalias", "Zwei",
+        "-destkeystore", &files.path("made"), "-deststoretype", kind, "-deststorepass", PASSWORD,
+    ]);
+    // A root that the store trusts, as Java keeps it beside the key.
+    let root = files.put("root.der", &sample.root);
+    #[rustfmt::skip]
+    keytool(&[
+        "-importcert", "-noprompt", "-file", &root, "-alias", "root", "-keystore", &files.path("made"),
+        "-storepass", PASSWORD,
+    ]);
+    files.take("made")
+}
+
+fn reads(kind: &str, format: Format) {
+    for algorithm in [KeyAlgorithm::Rsa2048, KeyAlgorithm::EcdsaP384, KeyAlgorithm::Ed25519] {
+        let sample = Sample::new(algorithm);
+        let made = made_by_keytool(&sample, kind);
+        let found = read(&made, Some(&secret(PASSWORD))).unwrap();
+        assert_eq!((found.format, found.key.as_ref()), (format, Some(sample.key())));
+        assert_eq!(ders(found.chain.as_ref().unwrap()), ders(sample.chain()));
+        assert_eq!(found.name.unwrap().as_str(), "zwei");
+        assert_eq!((found.missing, found.dropped.len()), (vec![], 1));
+        let wrong = read(&made, Some(&secret("wrong horse"))).unwrap_err();
+        assert!(matches!(wrong, InputError::Password { .. }), "{wrong}");
+    }
+}
+
+#[cfg(feature = "pkcs12")]
+#[test]
+fn pkcs12_of_keytool_is_read_with_key_chain_and_alias() {
+    reads("PKCS12", Format::Pkcs12);
+}
+
+#[cfg(feature = "jks")]
+#[test]
+fn jks_of_keytool_is_read_with_key_chain_and_alias() {
+    reads("JKS", Format::Jks);
+}
+
+#[test]
+fn jceks_is_refused_by_name() {
+    let sample = Sample::new(KeyAlgorithm::EcdsaP256);
+    let refused = read(&made_by_keytool(&sample, "JCEKS"), Some(&secret(PASSWORD))).unwrap_err().to_string();
+    assert!(refused.contains("it is JCEKS; convert it with `keytool -importkeystore"), "{refused}");
 }

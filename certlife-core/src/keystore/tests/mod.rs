@@ -1,6 +1,7 @@
 mod forms;
 #[cfg(any(feature = "jks", feature = "pkcs12"))]
 mod java;
+mod reading;
 mod tools;
 
 use rcgen::{
@@ -14,12 +15,13 @@ const PASSWORD: &str = "correct horse";
 
 /// A root, an intermediate and a leaf with a key of a chosen kind.
 struct Sample {
+    root: Vec<u8>,
     keystore: Keystore,
 }
 
 impl Sample {
     fn new(algorithm: KeyAlgorithm) -> Self {
-        let (root, _) = authority("root", None);
+        let (root, root_der) = authority("root", None);
         let (intermediate, intermediate_der) = authority("intermediate", Some(&root));
         let key = PrivateKey::generate(algorithm).unwrap();
         let pair = KeyPair::from_pem(key.to_pkcs8_pem().unwrap().expose()).unwrap();
@@ -27,7 +29,7 @@ impl Sample {
         let params = CertificateParams::new(names).unwrap();
         let leaf = params.signed_by(&pair, &intermediate).unwrap().der().to_vec();
         let chain = Chain::from_ders([leaf, intermediate_der]).unwrap();
-        Self { keystore: Keystore::new(chain, Some(key)).unwrap() }
+        Self { root: root_der, keystore: Keystore::new(chain, Some(key)).unwrap() }
     }
 
     fn chain(&self) -> &Chain {
@@ -60,6 +62,26 @@ fn authority(name: &str, above: Option<&Issuer<'_, KeyPair>>) -> (Issuer<'static
     };
     let der = certificate.der().to_vec();
     (Issuer::new(params, key), der)
+}
+
+/// Every form with everything in it, by its settings.
+fn whole_forms() -> Vec<serde_json::Value> {
+    use serde_json::json;
+    vec![
+        json!({ "format": "pem", "contents": "key-and-full-chain" }),
+        json!({ "format": "pem", "contents": "full-chain-and-key" }),
+        json!({ "format": "pem", "contents": "key-and-full-chain", "password": PASSWORD }),
+        #[cfg(feature = "pkcs12")]
+        json!({ "format": "pkcs12", "password": PASSWORD, "friendly_name": "shop zwei ä" }),
+        #[cfg(feature = "pkcs12")]
+        json!({ "format": "pkcs12", "password": PASSWORD, "protection": "legacy" }),
+        #[cfg(feature = "jks")]
+        json!({ "format": "jks", "password": PASSWORD, "alias": "shop zwei ä" }),
+    ]
+}
+
+fn secret(password: &str) -> Secret {
+    Secret::new(password)
 }
 
 /// The form that these settings say.

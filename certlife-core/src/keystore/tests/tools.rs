@@ -1,11 +1,9 @@
-//! What is written here, read by `openssl`.
+//! What is written here, read by `openssl`, and the other way round.
 
 use serde_json::json;
 
 use super::*;
-#[cfg(feature = "pkcs12")]
-use crate::openssl::Files;
-use crate::openssl::{openssl, openssl_text};
+use crate::openssl::{Files, openssl, openssl_text};
 
 #[test]
 fn openssl_reads_keys_in_every_form() {
@@ -101,5 +99,90 @@ fn openssl_reads_pkcs12_with_key_chain_and_name() {
                 assert!(info.contains(part), "{part} in {info}");
             }
         }
+    }
+}
+
+#[test]
+fn encrypted_keys_of_openssl_are_read() {
+    let sample = Sample::new(KeyAlgorithm::EcdsaP384);
+    let plain = sample.encode(&form(json!({ "format": "pem", "contents": "key" })));
+    let topk8 = ["pkcs8", "-topk8", "-passout", "pass:correct horse"];
+    for flags in [
+        &["-v2", "aes-256-cbc"][..],
+        &["-v2", "aes-192-cbc", "-v2prf", "hmacWithSHA512"],
+        &["-v2", "aes-128-cbc", "-v2prf", "hmacWithSHA1", "-iter", "1000"],
+        &["-scrypt"],
+        &["-outform", "DER"],
+    ] {
+        let written = openssl(&[&topk8[..], flags].concat(), &plain);
+        let found = read(&written, Some(&secret(PASSWORD))).unwrap();
+        assert_eq!(found.key.as_ref(), Some(sample.key()), "{flags:?}");
+        assert_eq!(found.missing, [Missing::Certificate]);
+        let wrong = read(&written, Some(&secret("wrong"))).unwrap_err();
+        assert!(matches!(wrong, InputError::Password { .. }), "{flags:?}: {wrong}");
+    }
+    for (flags, rule) in [
+        (&["-v2", "des3"][..], "1.2.840.113549.3.7, which is not supported"),
+        (&["-iter", "5000001"], "more than 5000000 rounds"),
+    ] {
+        let written = openssl(&[&topk8[..], flags].concat(), &plain);
+        let refused = read(&written, Some(&secret(PASSWORD))).unwrap_err().to_string();
+        assert!(refused.contains(rule), "{refused}");
+    }
+    let old = openssl(&["ec", "-aes256", "-passout", "pass:correct horse"], &plain);
+    let refused = read(&old, Some(&secret(PASSWORD))).unwrap_err().to_string();
+    assert!(refused.contains("RFC 1421") && refused.contains("openssl pkcs8 -topk8"), "{refused}");
+}
+
+#[test]
+fn pkcs7_of_openssl_is_read_in_any_order() {
+    let sample = Sample::new(KeyAlgorithm::EcdsaP256);
+    let files = Files::new();
+    let upside_down = sample.text(&form(json!({ "format": "pem", "contents": "root-first" })));
+    let path = files.put("chain.pem", upside_down);
+    for encoding in ["PEM", "DER"] {
+        let written = openssl(&["crl2pkcs7", "-nocrl", "-certfile", &path, "-outform", encoding], b"");
+        let found = read(&written, None).unwrap();
+        assert_eq!(found.format, if encoding == "PEM" { Format::Pem } else { Format::Pkcs7 });
+        assert_eq!(ders(&found.chain.unwrap()), ders(sample.chain()));
+        assert_eq!(found.missing, [Missing::Key]);
+    }
+}
+
+#[cfg(feature = "pkcs12")]
+#[test]
+fn pkcs12_of_openssl_is_read_with_key_chain_and_name() {
+    for algorithm in [KeyAlgorithm::Rsa2048, KeyAlgorithm::EcdsaP256, KeyAlgorithm::Ed25519] {
+        let sample = Sample::new(algorithm);
+        let files = Files::new();
+        let everything = sample.text(&form(json!({ "format": "pem", "contents": "key-and-full-chain" })));
+        let path = files.put("all.pem", everything + &pem::encode("CERTIFICATE", &sample.root));
+        let export =
+            ["pkcs12", "-export", "-in", &path, "-name", "Shop Two", "-passout", "pass:correct horse"];
+        for flags in [
+            &[][..],
+            &["-legacy"],
+            &["-descert", "-legacy"],
+            &["-certpbe", "NONE", "-keypbe", "NONE"],
+            &["-certpbe", "AES-128-CBC", "-keypbe", "AES-192-CBC", "-macalg", "SHA512"],
+            &["-certpbe", "PBE-SHA1-RC2-128", "-keypbe", "PBE-SHA1-3DES", "-legacy"],
+            &["-nomac"],
+        ] {
+            let written = openssl(&[&export[..], flags].concat(), b"");
+            let found = read(&written, Some(&secret(PASSWORD))).unwrap();
+            assert_eq!((found.format, found.key.as_ref()), (Format::Pkcs12, Some(sample.key())), "{flags:?}");
+            assert_eq!(ders(found.chain.as_ref().unwrap()), ders(sample.chain()), "{flags:?}");
+            assert_eq!(found.name.unwrap().as_str(), "Shop Two", "{flags:?}");
+            assert_eq!(found.missing, []);
+            // The root.
+            assert_eq!(found.dropped.len(), 1);
+            let wrong = read(&written, Some(&secret("wrong"))).unwrap_err();
+            assert!(matches!(wrong, InputError::Password { .. }), "{flags:?}: {wrong}");
+            let missing = read(&written, None).unwrap_err();
+            assert!(matches!(missing, InputError::Password { .. }), "{flags:?}: {missing}");
+        }
+        let hard = openssl(&[&export[..], &["-iter", "5000001"]].concat(), b"");
+        let refused = read(&hard, Some(&secret(PASSWORD))).unwrap_err().to_string();
+        assert!(refused.contains("more than 5000000 rounds"), "{refused}");
     }
 }

@@ -309,9 +309,7 @@ fn settings_and_builder_say_the_same() {
         "command_timeout_seconds": 2, "web_root": "/srv/web",
     }))
     .unwrap();
-    assert_eq!(format!("{built:?}"), format!("{:?}", Local::from_settings(stored.clone()).unwrap()));
-    let again: Settings = serde_json::from_value(serde_json::to_value(&stored).unwrap()).unwrap();
-    assert_eq!(again, stored);
+    assert_eq!(format!("{built:?}"), format!("{:?}", Local::from_settings(stored).unwrap()));
 }
 
 #[test]
