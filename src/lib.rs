@@ -158,6 +158,7 @@
 //! | `manual` | DNS: a person makes the changes | always there | yes |
 //! | `local` | target: files of this machine | `local` | yes |
 //! | `rustls` | target: the host's own TLS server | `rustls` | yes |
+//! | `ssh` | target: Unix machines over SSH; RSA keys there with `ssh-rsa` | `ssh` | |
 //! | `memory` | store: gone with the process | always there | yes |
 //! | `sqlite` | store: one file | `sqlite` | yes |
 //!

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The features that this build has, so that building an example compiles nothing anew.
-const FEATURES: [(&str, bool); 18] = [
+const FEATURES: [(&str, bool); 20] = [
     ("acme", cfg!(feature = "acme")),
     ("entrust", cfg!(feature = "entrust")),
     ("private-ca", cfg!(feature = "private-ca")),
@@ -21,6 +21,8 @@ const FEATURES: [(&str, bool); 18] = [
     ("route53", cfg!(feature = "route53")),
     ("local", cfg!(feature = "local")),
     ("rustls", cfg!(feature = "rustls")),
+    ("ssh", cfg!(feature = "ssh")),
+    ("ssh-rsa", cfg!(feature = "ssh-rsa")),
     ("sqlite", cfg!(feature = "sqlite")),
     ("jks", cfg!(feature = "jks")),
     ("pkcs12", cfg!(feature = "pkcs12")),

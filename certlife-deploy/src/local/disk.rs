@@ -195,7 +195,7 @@ fn existing<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
 
 fn made<T>(outcome: io::Result<T>) -> io::Result<Made> {
     match outcome {
-        Ok(_) => Ok(Made::Made),
+        Ok(_) => Ok(Made::Done),
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(Made::Exists),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Made::NoDirectory),
         Err(cause) => Err(cause),

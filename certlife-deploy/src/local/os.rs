@@ -52,6 +52,7 @@ mod system {
     }
 
     /// Mode, user and group.
+    #[expect(clippy::unnecessary_wraps, reason = "other systems have none of this")]
     pub(in super::super) fn owned(found: &fs::Metadata) -> Option<(u32, u32, u32)> {
         Some((found.mode(), found.uid(), found.gid()))
     }

@@ -80,10 +80,13 @@ impl Sftp {
     pub(super) async fn start(channel: Channel<Msg>, name: &str) -> Result<Self, ErrorKind> {
         let raw = RawSftpSession::new(channel.into_stream());
         raw.set_timeout(PATIENCE_SECONDS);
-        let version = raw
-            .init()
-            .await
-            .map_err(|_| ErrorKind::Protocol("the server does not answer as an SFTP server does".into()))?;
+        let version = raw.init().await.map_err(|cause| match cause {
+            SftpError::Timeout => ErrorKind::Timeout,
+            SftpError::UnexpectedPacket | SftpError::Status(_) => {
+                ErrorKind::Protocol("the server does not answer as an SFTP server does".into())
+            }
+            _ => ErrorKind::Io(format!("the SFTP server of {name} ended, or the connection was lost").into()),
+        })?;
         let has = |extension: &str| version.extensions.contains_key(extension);
         Ok(Self { raw, name: name.to_owned(), replaces: has(POSIX_RENAME), syncs: has(FSYNC) })
     }

@@ -65,7 +65,7 @@ struct Connection {
     sftp: Sftp,
     session: Session,
     plan: Arc<Plan>,
-    /// Whether SELinux is on.
+    /// Whether `SELinux` is on.
     has_labels: OnceCell<bool>,
 }
 
@@ -251,7 +251,7 @@ impl Files {
     /// What a refusal means where nothing may be: whether something is there, or nothing can be.
     async fn made(&self, done: Result<(), Refusal>, doing: &str, path: &str) -> Result<Made, ErrorKind> {
         match done {
-            Ok(()) => Ok(Made::Made),
+            Ok(()) => Ok(Made::Done),
             Err(Refusal::NotFound) => Ok(Made::NoDirectory),
             Err(refusal @ Refusal::Failed(_)) => {
                 // The protocol has one word for everything else that goes wrong.

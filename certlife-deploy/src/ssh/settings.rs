@@ -161,8 +161,8 @@ impl Settings {
     }
 
     pub(super) fn check(self, clock: Arc<dyn Clock>) -> Result<Plan, InputError> {
-        let directory = absolute("directory", self.directory)?;
-        let web_root = self.web_root.map(|root| absolute("web_root", root)).transpose()?;
+        let directory = absolute("directory", &self.directory)?;
+        let web_root = self.web_root.map(|root| absolute("web_root", &root)).transpose()?;
         if !(1..=600).contains(&self.command_timeout_seconds) {
             return Err(InputError::setting("command_timeout_seconds", "use 1 to 600 seconds"));
         }
@@ -195,18 +195,18 @@ fn is_absolute(path: &str) -> bool {
 }
 
 /// A path of the machine, in its one spelling.
-fn absolute(setting: &'static str, path: String) -> Result<String, InputError> {
-    let names = path.strip_prefix('/').map(|rest| rest.strip_suffix('/').unwrap_or(rest));
-    let is_good = names.is_some_and(|names| {
+fn absolute(setting: &'static str, path: &str) -> Result<String, InputError> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let is_good = path.strip_prefix('/').is_some_and(|names| {
         names.split('/').all(|name| !matches!(name, "" | "." | "..")) && !names.chars().any(char::is_control)
     });
-    match is_good && path.len() <= 1_024 {
-        true => Ok(path.trim_end_matches('/').to_owned()),
-        false => Err(InputError::setting(
-            setting,
-            "use an absolute path without `.`, `..` and empty names to a directory below the root",
-        )),
+    if is_good && path.len() <= 1_024 {
+        return Ok(path.to_owned());
     }
+    Err(InputError::setting(
+        setting,
+        "use an absolute path without `.`, `..` and empty names to a directory below the root",
+    ))
 }
 
 /// Describes a Unix machine; made by [`Ssh::builder`].

@@ -60,7 +60,14 @@ pub(super) async fn prepare<T: Tree>(
     let live = place.live().await?;
     let dir = match place.find(bundle.version, &files, rights).await? {
         Some(dir) => dir,
-        None => place.write(bundle.version, &files, rights).await?,
+        None => match place.write(bundle.version, &files, rights).await {
+            Ok(dir) => dir,
+            Err(kind) => {
+                // A full disk needs the room, and a key has no business there. The next install would do it as well.
+                let _ = place.clean().await;
+                return Err(kind);
+            }
+        },
     };
 
     let repeats = live.as_ref().filter(|live| live.version == bundle.version);

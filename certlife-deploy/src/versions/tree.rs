@@ -100,7 +100,7 @@ pub(crate) enum Kind {
 /// What became of making something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Made {
-    Made,
+    Done,
     /// Something is there already.
     Exists,
     /// There is no such directory to make it in.
@@ -111,7 +111,7 @@ impl Made {
     /// Nothing but success is expected at `path`.
     pub(super) fn surely(self, doing: &str, tree: &impl Tree, path: &str) -> Result<(), ErrorKind> {
         match self {
-            Self::Made => Ok(()),
+            Self::Done => Ok(()),
             Self::Exists => Err(in_the_way(&tree.name(path), "is there already")),
             Self::NoDirectory => Err(io_failed(doing, tree.name(path))("its directory is gone")),
         }

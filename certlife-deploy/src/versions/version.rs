@@ -193,7 +193,8 @@ async fn all_in(
     let (wanted, keystore) = (wanted.to_vec(), keystore.clone());
     calculating(move || {
         let mut pairs = wanted.iter().zip(found);
-        Ok(pairs.all(|(file, found)| found.is_some_and(|found| files::holds(found.expose(), file, &keystore))))
+        Ok(pairs
+            .all(|(file, found)| found.is_some_and(|found| files::holds(found.expose(), file, &keystore))))
     })
     .await
 }

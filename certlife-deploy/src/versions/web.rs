@@ -32,7 +32,7 @@ pub(crate) async fn put(root: &impl Tree, file: &HttpFile) -> Result<(), ErrorKi
         let directory = make_directories(root, file).await?;
         let path = &file.path.as_str()[1..];
         match write(root, &directory, path, file.body.as_str()).await? {
-            Made::Made => return Ok(()),
+            Made::Done => return Ok(()),
             Made::Exists => {
                 if is_there(root, path, file).await? {
                     return Ok(());
@@ -76,7 +76,7 @@ async fn make_directories(root: &impl Tree, file: &HttpFile) -> Result<String, E
     for directory in directories(file) {
         if !is_real_directory(root, directory).await? {
             // Another process makes it as well, or has removed its parent: then writing fails, and starts over.
-            if root.make_directory(directory).await? == Made::Made {
+            if root.make_directory(directory).await? == Made::Done {
                 root.set_directory_rights(directory, DIRECTORY_RIGHTS).await?;
                 mark(root, directory).await?;
             }
@@ -114,13 +114,13 @@ async fn remove_if_ours(root: &impl Tree, directory: &str) -> Result<bool, Error
 async fn write(root: &impl Tree, directory: &str, path: &str, body: &str) -> Result<Made, ErrorKind> {
     let new = format!("{directory}/{}", unused_name(".certlife-new-")?);
     match root.create(&new, body.as_bytes(), FILE_RIGHTS).await? {
-        Made::Made => {}
+        Made::Done => {}
         Made::NoDirectory => return Ok(Made::NoDirectory),
         Made::Exists => return Err(io_failed("write", root.name(&new))("it is there already")),
     }
     root.label(&new).await?;
     match root.rename(&new, path).await? {
-        Made::Made => root.save(directory).await.map(|()| Made::Made),
+        Made::Done => root.save(directory).await.map(|()| Made::Done),
         made => root.remove_file(&new).await.map(|()| made),
     }
 }

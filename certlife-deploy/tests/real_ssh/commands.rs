@@ -97,7 +97,7 @@ async fn a_command_that_does_not_end_is_stopped() {
 async fn what_a_command_leaves_running_is_not_waited_for() {
     let case = scripted();
     case.write("reload", "sleep 300 & echo started");
-    tokio::time::timeout(Duration::from_secs(60), case.ssh.install(&case.bundle())).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_mins(1), case.ssh.install(&case.bundle())).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn wherever_an_install_is_cut_the_target_is_whole_and_the_next_ends_right(
         wire.cut_after(after);
         let bundle = Bundle { replaces: Some(before.version), ..case.bundle() };
         let ssh = over(&case, &wire);
-        let outcome = tokio::time::timeout(Duration::from_secs(60), ssh.install(&bundle)).await.unwrap();
+        let outcome = tokio::time::timeout(Duration::from_mins(1), ssh.install(&bundle)).await.unwrap();
         let seen = case.machine.seen(&case.www, &bundle.identifiers[0]).await.unwrap();
         assert_eq!(seen.key_fits, Some(true), "after {after} bytes");
         if seen.chain[0] == *before.chain.leaf() {
@@ -78,7 +78,7 @@ async fn a_cut_between_switch_and_reload_is_made_up_for() {
         }
         wire.cut();
     };
-    let installing = tokio::time::timeout(Duration::from_secs(60), ssh.install(&second));
+    let installing = tokio::time::timeout(Duration::from_mins(1), ssh.install(&second));
     let (outcome, ()) = futures_util::future::join(installing, reloading).await;
     let error = outcome.unwrap().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Io(words) if words.as_str().contains("lost")), "{error}");
@@ -115,5 +115,5 @@ async fn a_call_that_is_dropped_gives_the_lock_back() {
         () = checking => {}
     }
     case.write("check", "exit 0");
-    tokio::time::timeout(Duration::from_secs(60), ssh.install(&bundle)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_mins(1), ssh.install(&bundle)).await.unwrap().unwrap();
 }

@@ -138,7 +138,7 @@ impl DeployFixture for Machine {
             others && fs::read_to_string(path).is_ok_and(|text| text.contains("PRIVATE KEY"))
         };
         let files = files_below(self.place.outside());
-        Ok(files.iter().filter(|path| open(path)).map(|path| format!("{path:?}")).collect())
+        Ok(files.iter().filter(|path| open(path)).map(|path| path.display().to_string()).collect())
     }
 
     fn with_broken_target(&self) -> Result<Arc<dyn Deployer>, Cannot> {
