@@ -154,6 +154,8 @@ async fn a_disk_without_room_is_told_and_the_old_version_stays() {
     let case = Case::plain();
     let openssh = &case.machine.openssh;
     let directory = format!("{}/certificates", openssh.small_disk());
+    // What a run before this one may have left.
+    openssh.run(&format!("rm -rf {0}/certificates {0}/filler", openssh.small_disk())).await;
     let ssh = Ssh::builder(case.machine.server(), &directory).build().unwrap();
     let (first, second) = (case.bundle(), case.bundle());
     ssh.install(&first).await.unwrap();
