@@ -25,13 +25,13 @@ use certlife_core::{
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use self::{machine::Visit, settings::Plan};
-use crate::{remote::Server, versions};
+use crate::versions;
 
 pub use self::{
     presets::Preset,
     settings::{Settings, SshBuilder, Sudo},
 };
-pub use crate::remote::{HostKey, Login};
+pub use crate::remote::{HostKey, Login, Server};
 
 const SSH: ProviderName = ProviderName::new("ssh");
 /// How many connections to a machine one deployer has at a time. OpenSSH drops the eleventh that is logging in.

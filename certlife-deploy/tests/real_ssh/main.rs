@@ -1,5 +1,6 @@
 //! The `ssh` deployer against OpenSSH: the conformance suite, logins, hosts that are not who they should be, and
 //! everything that can go wrong on the way.
+#![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests to us, if not to the lint")]
 
 mod commands;

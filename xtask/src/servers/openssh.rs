@@ -3,9 +3,8 @@
 //! The server runs in a mount and a process namespace where `/etc/passwd` and what belongs to it are ours, so
 //! that nothing of this machine is changed, and whatever a session leaves running ends with the server.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -158,7 +157,7 @@ fn write_users(folder: &Path) -> Result<()> {
 
 fn write_as(path: &Path, text: &str, mode: u32) -> Result<()> {
     fs::write(path, text)?;
-    Ok(fs::set_permissions(path, Permissions::from_mode(mode))?)
+    output(Command::new("chmod").arg(format!("{mode:04o}")).arg(path)).map(drop)
 }
 
 fn configuration(folder: &Path, port: u16) -> Result<String> {
