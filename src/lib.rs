@@ -177,6 +177,7 @@
 //! | `agent` | target: an end server that calls the host, by the program `certlife-agent` | `agent` | |
 //! | `local` | target: files of this machine | `local` | yes |
 //! | `rustls` | target: the host's own TLS server | `rustls` | yes |
+//! | `ssh` | target: Unix machines over SSH; RSA keys there with `ssh-rsa` | `ssh` | |
 //! | `memory` | store: gone with the process | always there | yes |
 //! | `sqlite` | store: one file | `sqlite` | yes |
 //!

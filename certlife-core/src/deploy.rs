@@ -42,13 +42,14 @@ use crate::{
 /// # Errors
 ///
 /// [`ErrorKind::Io`], [`ErrorKind::CommandFailed`], [`ErrorKind::Unauthorized`], [`ErrorKind::Forbidden`],
-/// [`ErrorKind::Unreachable`]; [`Error::retry`] says whether to call again.
+/// [`ErrorKind::Unreachable`], [`ErrorKind::Untrusted`]; [`Error::retry`] says whether to call again.
 ///
 /// [`ErrorKind::Io`]: crate::ErrorKind::Io
 /// [`ErrorKind::CommandFailed`]: crate::ErrorKind::CommandFailed
 /// [`ErrorKind::Unauthorized`]: crate::ErrorKind::Unauthorized
 /// [`ErrorKind::Forbidden`]: crate::ErrorKind::Forbidden
 /// [`ErrorKind::Unreachable`]: crate::ErrorKind::Unreachable
+/// [`ErrorKind::Untrusted`]: crate::ErrorKind::Untrusted
 /// [`Error::retry`]: crate::Error::retry
 #[async_trait]
 pub trait Deployer: fmt::Debug + Send + Sync + 'static {

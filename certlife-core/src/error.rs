@@ -162,6 +162,9 @@ pub enum ErrorKind {
     /// The provider understood the request and refuses it, in its own words.
     #[error("the request was refused: {0}")]
     Rejected(VendorText),
+    /// The other side did not prove to be the one that was meant, such as by its host key; nothing was sent.
+    #[error("the other side is not trusted: {0}")]
+    Untrusted(VendorText),
     /// The answer breaks the protocol, so nothing can be concluded from it.
     #[error("the answer breaks the protocol: {0}")]
     Protocol(Cow<'static, str>),
@@ -261,6 +264,7 @@ impl ErrorKind {
             Self::QuotaExceeded(_) => "quota_exceeded",
             Self::Unsupported(_) => "unsupported",
             Self::Rejected(_) => "rejected",
+            Self::Untrusted(_) => "untrusted",
             Self::Protocol(_) => "protocol",
             Self::Unreachable => "unreachable",
             Self::Timeout => "timeout",

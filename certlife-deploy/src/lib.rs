@@ -1,17 +1,25 @@
-//! Deployers for [certlife](https://docs.rs/certlife): local files behind the feature `local`, the host's own rustls
-//! server behind the feature `rustls`, and end servers that call the host behind the feature `agent`.
+//! Deployers for [certlife](https://docs.rs/certlife): local files behind the feature `local`, Unix machines over SSH
+//! behind the feature `ssh`, end servers that call the host behind the feature `agent`, and the host's own rustls server
+//! behind the feature `rustls`.
 //!
 //! Each keeps the contract of [`certlife_core::Deployer`] and runs the same conformance suite.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "agent")]
 pub mod agent;
-#[cfg(feature = "local")]
+#[cfg(any(feature = "local", feature = "ssh"))]
 pub mod files;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "remote")]
+#[cfg_attr(not(feature = "ssh"), expect(dead_code, unused_imports, reason = "the deployers work through it"))]
+pub mod remote;
 #[cfg(feature = "rustls")]
 pub mod rustls;
+#[cfg(feature = "ssh")]
+pub mod ssh;
+#[cfg(any(feature = "local", feature = "ssh"))]
+mod versions;
 
 #[cfg(feature = "agent")]
 pub use self::agent::{AgentHub, AgentTarget};
@@ -19,18 +27,24 @@ pub use self::agent::{AgentHub, AgentTarget};
 pub use self::local::Local;
 #[cfg(feature = "rustls")]
 pub use self::rustls::Rustls;
+#[cfg(feature = "ssh")]
+pub use self::ssh::Ssh;
 
 /// Adds the kinds of target of this crate that can be built from settings.
 ///
 /// The host's own rustls server and the hub of its agents are not among them: they live in the host's process and are
 /// handed over as they are.
 #[cfg_attr(
-    not(feature = "local"),
+    not(any(feature = "local", feature = "ssh")),
     expect(unused_variables, reason = "without vendors there is nothing to add")
 )]
 pub fn register(registry: &mut certlife_core::Registry) {
     #[cfg(feature = "local")]
     registry.register_target("local", "Local files", |settings: local::Settings, _| {
         Local::from_settings(settings)
+    });
+    #[cfg(feature = "ssh")]
+    registry.register_target("ssh", "Unix machine over SSH", |settings: ssh::Settings, context| {
+        Ssh::from_settings(settings, std::sync::Arc::clone(&context.clock))
     });
 }

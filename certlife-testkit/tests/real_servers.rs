@@ -173,3 +173,20 @@ fn client(pebble: &Pebble) -> Client {
     let builder = Client::builder().tls_certs_only([root]).no_proxy();
     builder.user_agent("certlife-tests").build().unwrap()
 }
+
+#[tokio::test]
+async fn the_machine_has_users_places_and_small_disks() {
+    let machine = Servers::from_env().openssh;
+    let place = machine.place();
+    let script =
+        format!("id -un; sudo -n id -un; cd {} && echo text > file && ls {}", place.inside(), place.inside());
+    assert_eq!(machine.run(&script).await, format!("{}\nroot\nfile\n", machine.user));
+    assert_eq!(std::fs::read_to_string(place.outside().join("file")).unwrap(), "text\n");
+    let full = format!(
+        "dd if=/dev/zero of={0}/filler bs=1k count=1024 2>&1 | grep -c 'No space'; rm {0}/filler; \
+         touch {1}/x 2>&1 | grep -c 'Read-only'",
+        machine.small_disk(),
+        machine.read_only_disk()
+    );
+    assert_eq!(machine.run(&full).await, "1\n1\n");
+}

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The features that this build has, so that building an example compiles nothing anew.
-const FEATURES: [(&str, bool); 19] = [
+const FEATURES: [(&str, bool); 21] = [
     ("acme", cfg!(feature = "acme")),
     ("entrust", cfg!(feature = "entrust")),
     ("private-ca", cfg!(feature = "private-ca")),
@@ -22,6 +22,8 @@ const FEATURES: [(&str, bool); 19] = [
     ("agent", cfg!(feature = "agent")),
     ("local", cfg!(feature = "local")),
     ("rustls", cfg!(feature = "rustls")),
+    ("ssh", cfg!(feature = "ssh")),
+    ("ssh-rsa", cfg!(feature = "ssh-rsa")),
     ("sqlite", cfg!(feature = "sqlite")),
     ("jks", cfg!(feature = "jks")),
     ("pkcs12", cfg!(feature = "pkcs12")),

@@ -3,6 +3,8 @@
 mod authority;
 mod bind;
 mod knot;
+mod nginx;
+mod openssh;
 mod pebble;
 mod targets;
 mod zones;
@@ -14,7 +16,8 @@ use crate::fleet::Site;
 use crate::tools::Tools;
 
 /// All servers in the order in which they start: a later one may read what an earlier one told.
-pub(crate) const SERVERS: [&dyn Server; 4] = [&bind::Bind, &knot::Knot, &pebble::Pebble, &targets::Targets];
+pub(crate) const SERVERS: [&dyn Server; 6] =
+    [&bind::Bind, &knot::Knot, &pebble::Pebble, &openssh::OpenSsh, &nginx::Nginx, &targets::Targets];
 
 /// One kind of server, in as many processes as its tests want.
 pub(crate) trait Server {

@@ -7,99 +7,57 @@ use std::{
     time::Duration,
 };
 
-use certlife_core::{CertificateId, ErrorKind, InputError, Result};
+use certlife_core::{ErrorKind, Result};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::Child,
 };
 
 use super::os;
+use crate::versions::{Command, PATH, Slots};
 
-/// Where programs are looked for, and the whole environment of a command.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long output is waited for after the program has ended: what it started may hold its output open.
 const AFTER_END: Duration = Duration::from_millis(500);
 /// How much of the end of the output is kept.
 const MAX_OUTPUT: usize = 800;
 const CHUNK: usize = 4_096;
 
-/// A command that the host chose.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Command {
-    program: String,
-    arguments: Vec<String>,
+/// Finds the program of a command.
+pub(super) fn find(command: &Command) -> Result<PathBuf, ErrorKind> {
+    let candidates: Vec<PathBuf> = if Path::new(&command.program).is_absolute() {
+        vec![command.program.clone().into()]
+    } else {
+        PATH.split(':').map(|directory| Path::new(directory).join(&command.program)).collect()
+    };
+    let found = candidates.into_iter().find(|path| os::is_executable(path));
+    found.ok_or_else(|| command.failed("there is no such program, or it may not be run"))
 }
 
-impl Command {
-    /// Checks the words; none if there are none.
-    pub(super) fn new(setting: &'static str, words: Vec<String>) -> Result<Option<Self>, InputError> {
-        let mut words = words.into_iter();
-        let Some(program) = words.next() else { return Ok(None) };
-        let arguments: Vec<_> = words.collect();
-        let is_name = !program.contains(['/', '\\']);
-        if program.is_empty() || !(is_name || Path::new(&program).is_absolute()) || program.contains('{') {
-            return Err(InputError::setting(
-                setting,
-                "the program is an absolute path, or a name without `/`",
-            ));
+/// Runs a command to its end. Dropping the future kills it.
+pub(super) async fn run(command: &Command, slots: Slots<'_>, timeout: Duration) -> Result<(), ErrorKind> {
+    let mut process = tokio::process::Command::new(&command.program);
+    process
+        .args(command.arguments(slots))
+        .env_clear()
+        .env("PATH", PATH)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    // A signal for the host, such as Ctrl-C, must not end a reload half way.
+    #[cfg(unix)]
+    process.process_group(0).current_dir("/");
+    let mut child = process.spawn().map_err(|cause| command.failed(&format!("it did not start: {cause}")))?;
+    let output = Tail::default();
+    match tokio::time::timeout(timeout, finish(&mut child, &output)).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(command.failed(&format!("{status}: {}", output.text()))),
+        Ok(Err(cause)) => Err(command.failed(&cause.to_string())),
+        Err(_) => {
+            let _ = child.kill().await;
+            let text = output.text();
+            Err(command.failed(&format!("stopped after {} s: {text}", timeout.as_secs())))
         }
-        if arguments.iter().chain([&program]).any(|word| word.contains('\0')) {
-            return Err(InputError::setting(setting, "no word contains a zero byte"));
-        }
-        Ok(Some(Self { program, arguments }))
-    }
-
-    /// Finds the program.
-    pub(super) fn find(&self) -> Result<PathBuf, ErrorKind> {
-        let candidates: Vec<PathBuf> = if Path::new(&self.program).is_absolute() {
-            vec![self.program.clone().into()]
-        } else {
-            PATH.split(':').map(|directory| Path::new(directory).join(&self.program)).collect()
-        };
-        let found = candidates.into_iter().find(|path| os::is_executable(path));
-        found.ok_or_else(|| self.failed("there is no such program, or it may not be run"))
-    }
-
-    /// Runs the command to its end. Dropping the future kills it.
-    pub(super) async fn run(
-        &self,
-        directory: &Path,
-        certificate: &CertificateId,
-        timeout: Duration,
-    ) -> Result<(), ErrorKind> {
-        let directory = directory.to_string_lossy();
-        let fill = |word: &String| {
-            word.replace("{directory}", &directory).replace("{certificate}", certificate.as_str())
-        };
-        let mut command = tokio::process::Command::new(&self.program);
-        command
-            .args(self.arguments.iter().map(fill))
-            .env_clear()
-            .env("PATH", PATH)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        // A signal for the host, such as Ctrl-C, must not end a reload half way.
-        #[cfg(unix)]
-        command.process_group(0).current_dir("/");
-        let mut child =
-            command.spawn().map_err(|cause| self.failed(&format!("it did not start: {cause}")))?;
-        let output = Tail::default();
-        match tokio::time::timeout(timeout, finish(&mut child, &output)).await {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(self.failed(&format!("{status}: {}", output.text()))),
-            Ok(Err(cause)) => Err(self.failed(&cause.to_string())),
-            Err(_) => {
-                let _ = child.kill().await;
-                let text = output.text();
-                Err(self.failed(&format!("stopped after {} s: {text}", timeout.as_secs())))
-            }
-        }
-    }
-
-    fn failed(&self, how: &str) -> ErrorKind {
-        ErrorKind::CommandFailed(format!("{}: {how}", self.program).into())
     }
 }
 

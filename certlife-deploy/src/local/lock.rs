@@ -11,7 +11,8 @@ use std::{
 use certlife_core::{ErrorKind, Result};
 use tokio::{sync::OwnedMutexGuard, time::Instant};
 
-use super::{in_the_way, io_failed, settings::Plan};
+use super::settings::Plan;
+use crate::versions::{in_the_way, io_failed};
 
 /// Holds the lock until it is dropped.
 #[derive(Debug)]
@@ -26,16 +27,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Opens the file to be locked, and makes the directory that it is in.
 pub(super) fn open(plan: &Plan) -> Result<File, ErrorKind> {
-    fs::create_dir_all(&plan.directory).map_err(io_failed("make", &plan.directory))?;
+    fs::create_dir_all(&plan.directory).map_err(io_failed("make", plan.directory.display()))?;
     let path = plan.directory.join(".lock");
     if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
-        return Err(in_the_way(&path, "is not the file that it was made as"));
+        return Err(in_the_way(&path.display().to_string(), "is not the file that it was made as"));
     }
     let mut options = File::options();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&path).map_err(io_failed("open", &path))
+    options.open(&path).map_err(io_failed("open", path.display()))
 }
 
 /// Waits until the file can be locked.

@@ -5,20 +5,17 @@
 //! when a call is dropped; a file lock keeps others out until they are done.
 
 mod command;
-mod keys;
+mod disk;
 mod lock;
 mod os;
-mod owner;
-mod place;
 mod settings;
 #[cfg(test)]
 mod tests;
-mod version;
-mod web;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fs::File,
+    io::{self, Read as _},
     path::Path,
     sync::Arc,
 };
@@ -30,14 +27,9 @@ use certlife_core::{
     challenge::ChallengeKind,
     deploy::{Bundle, ChallengeHandle, DeployCapabilities, Installed, KeyRequest, Receipt, TargetResponse},
 };
-use serde_json::Value;
 
-use self::{
-    command::Command,
-    lock::Lock,
-    place::{Place, Prepared, Retreat},
-    settings::Plan,
-};
+use self::{disk::Disk, settings::Plan};
+use crate::versions::{self, AllRights, Layout, Machine, Slots, Step, io_failed};
 
 pub use self::settings::{LocalBuilder, Settings};
 
@@ -78,7 +70,8 @@ struct Shared {
     plan: Arc<Plan>,
     /// In front of the file lock, which knows no order of arrival.
     turn: Arc<tokio::sync::Mutex<()>>,
-    web_turn: Arc<std::sync::Mutex<()>>,
+    /// One at a time in the web root, so that few directories disappear from under each other.
+    web_turn: tokio::sync::Mutex<()>,
 }
 
 impl Local {
@@ -97,77 +90,99 @@ impl Local {
         Ok(Self(Arc::new(Shared {
             plan: Arc::new(settings.check()?),
             turn: Arc::default(),
-            web_turn: Arc::default(),
+            web_turn: tokio::sync::Mutex::default(),
         })))
     }
 
-    /// Works on files, on a thread that may block, and goes on if the caller loses interest.
-    async fn on_files<T: Send + 'static>(
-        &self,
-        operation: Operation,
-        work: impl FnOnce(&Plan) -> Result<T, ErrorKind> + Send + 'static,
-    ) -> Result<T> {
-        let plan = Arc::clone(&self.0.plan);
-        tokio::task::spawn_blocking(move || work(&plan))
-            .await
-            .unwrap_or_else(|_| Err(ErrorKind::Io("the work on files was interrupted".into())))
-            .map_err(|kind| Error::new(LOCAL, operation, kind))
-    }
-
-    /// As [`on_files`](Self::on_files), where nobody else may change anything until it is done.
-    async fn on_locked_files<T: Send + 'static>(
-        &self,
-        operation: Operation,
-        lock: &Arc<Lock>,
-        work: impl FnOnce(&Plan) -> Result<T, ErrorKind> + Send + 'static,
-    ) -> Result<T> {
-        let lock = Arc::clone(lock);
-        self.on_files(operation, move |plan| {
-            let done = work(plan);
-            drop(lock);
-            done
-        })
-        .await
-    }
-
-    async fn lock(&self, operation: Operation) -> Result<Arc<Lock>> {
+    async fn lock(&self) -> Result<Locked, ErrorKind> {
         let turn = Arc::clone(&self.0.turn).lock_owned().await;
-        let file = self.on_files(operation, lock::open).await?;
-        lock::acquire(file, turn).await.map_err(|kind| Error::new(LOCAL, operation, kind))
+        let plan = Arc::clone(&self.0.plan);
+        let opened = blocking(move || lock::open(&plan));
+        let lock = lock::acquire(opened.await?, turn).await?;
+        let disk = Disk::new(&self.0.plan.directory, Some(lock));
+        Ok(Locked { plan: Arc::clone(&self.0.plan), disk })
     }
 
-    async fn run(&self, command: Option<&Command>, place: &Path, at: &Receipt) -> Result<(), ErrorKind> {
+    /// The files without the lock, for looking.
+    fn disk(&self) -> Disk {
+        Disk::new(&self.0.plan.directory, None)
+    }
+
+    fn web(&self) -> Option<Disk> {
+        self.0.plan.web_root.as_deref().map(|root| Disk::new(root, None))
+    }
+}
+
+/// The machine while nobody else changes its certificates.
+struct Locked {
+    plan: Arc<Plan>,
+    disk: Disk,
+}
+
+impl Machine for Locked {
+    type Tree = Disk;
+
+    fn tree(&self) -> &Disk {
+        &self.disk
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.plan.layout
+    }
+
+    async fn rights(&self) -> Result<AllRights, ErrorKind> {
+        rights(Arc::clone(&self.plan)).await
+    }
+
+    async fn run(&self, step: Step, directory: &str, certificate: &CertificateId) -> Result<(), ErrorKind> {
+        let command = match step {
+            Step::Check => &self.plan.check,
+            Step::Reload => &self.plan.reload,
+        };
         match command {
-            Some(command) => command.run(place, &at.certificate, self.0.plan.command_timeout).await,
+            Some(command) => {
+                command::run(command, Slots { directory, certificate }, self.plan.command_timeout).await
+            }
             None => Ok(()),
         }
     }
+}
 
-    /// Puts back what was live before, and tells the server.
-    async fn undo(&self, lock: &Arc<Lock>, prepared: &Prepared, receipt: &Receipt) -> String {
-        let back_to = match prepared.retreat.clone() {
-            Retreat::Stay => return "; it had been installed before, and stays".to_owned(),
-            Retreat::ToNothing => None,
-            Retreat::To(dir) => Some(dir),
+/// The most of a list of users or groups that is read.
+const MAX_LIST: u64 = 4 * 1_024 * 1_024;
+
+async fn rights(plan: Arc<Plan>) -> Result<AllRights, ErrorKind> {
+    blocking(move || {
+        let (users, groups) = plan.layout.lists();
+        let read = |wanted: bool, list: &str| {
+            if wanted { read_list(Path::new(list)) } else { Ok(String::new()) }
         };
-        let (certificate, target) = (receipt.certificate.clone(), back_to.clone());
-        let switched = self
-            .on_locked_files(Operation::RollBack, lock, move |plan| {
-                Place::open(plan, &certificate)?.map_or(Ok(()), |place| place.switch(target.as_ref()))
-            })
-            .await;
-        if let Err(error) = switched {
-            return format!("; and the previous version could not be put back: {}", error.kind());
-        }
-        let Some(back_to) = back_to else {
-            return "; nothing was installed before, and nothing is now".to_owned();
-        };
-        let path = Place::path_of(&self.0.plan, &receipt.certificate, &back_to);
-        match self.run(self.0.plan.reload.as_ref(), &path, receipt).await {
-            Ok(()) => "; the previous version is back".to_owned(),
-            Err(again) => format!("; the previous version is back, but reloading it failed too: {again}"),
-        }
-    }
+        plan.layout.rights(&read(users, "/etc/passwd")?, &read(groups, "/etc/group")?)
+    })
+    .await
+}
+
+fn read_list(list: &Path) -> Result<String, ErrorKind> {
+    let mut text = Vec::new();
+    File::open(list).and_then(|file| file.take(MAX_LIST).read_to_end(&mut text)).map_err(io_failed::<
+        io::Error,
+    >(
+        "read",
+        list.display(),
+    ))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ErrorKind> + Send + 'static,
+) -> Result<T, ErrorKind> {
+    let working = tokio::task::spawn_blocking(work).await;
+    working.unwrap_or_else(|_| Err(ErrorKind::Io("the work on files was interrupted".into())))
+}
+
+/// The error of this target at an operation.
+fn failed(operation: Operation) -> impl FnOnce(ErrorKind) -> Error {
+    move |kind| Error::new(LOCAL, operation, kind)
 }
 
 #[async_trait]
@@ -187,21 +202,30 @@ impl Deployer for Local {
     }
 
     async fn probe(&self) -> Result<AccountSummary> {
-        self.on_files(Operation::Probe, |plan| {
-            place::probe(plan)?;
-            if let Some(root) = &plan.web_root {
-                web::probe(root)?;
-            }
-            for command in [&plan.check, &plan.reload].into_iter().flatten() {
-                command.find()?;
-            }
-            Ok(AccountSummary {
-                identity: Some(plan.directory.display().to_string().into()),
-                details: BTreeMap::new(),
-                warnings: Vec::new(),
+        let probing = async {
+            let plan = Arc::clone(&self.0.plan);
+            blocking(move || {
+                std::fs::create_dir_all(&plan.directory).map_err(io_failed("make", plan.directory.display()))
             })
+            .await?;
+            let rights = rights(Arc::clone(&self.0.plan)).await?;
+            versions::probe(&self.disk(), &rights).await?;
+            if let Some(root) = self.web() {
+                versions::probe_web(&root).await?;
+            }
+            let plan = Arc::clone(&self.0.plan);
+            blocking(move || {
+                let mut commands = [&plan.check, &plan.reload].into_iter().flatten();
+                commands.try_for_each(|command| command::find(command).map(drop))
+            })
+            .await
+        };
+        probing.await.map_err(failed(Operation::Probe))?;
+        Ok(AccountSummary {
+            identity: Some(self.0.plan.directory.display().to_string().into()),
+            details: BTreeMap::new(),
+            warnings: Vec::new(),
         })
-        .await
     }
 
     async fn make_key(&self, wanted: &KeyRequest) -> Result<Csr> {
@@ -210,111 +234,48 @@ impl Deployer for Local {
             let what = format!("making {} keys on the target", wanted.algorithm);
             return Err(Error::new(LOCAL, operation, ErrorKind::Unsupported(what.into())));
         }
-        let lock = self.lock(operation).await?;
-        let wanted = wanted.clone();
-        self.on_locked_files(operation, &lock, move |plan| keys::make(plan, &wanted)).await
+        let making = async { versions::make_key(&self.lock().await?, wanted).await };
+        making.await.map_err(failed(operation))
     }
 
     async fn install(&self, bundle: &Bundle) -> Result<Receipt> {
-        let operation = Operation::Install;
-        let plan = &self.0.plan;
-        let lock = self.lock(operation).await?;
-        let copy = bundle.clone();
-        let prepared =
-            self.on_locked_files(operation, &lock, move |plan| place::prepare(plan, &copy)).await?;
-        let receipt = Receipt {
-            certificate: bundle.certificate.clone(),
-            version: bundle.version,
-            replaced: prepared.replaced,
-            vendor: Value::Null,
-        };
-        let failed = |kind| Error::new(LOCAL, operation, kind);
-        let path = Place::path_of(plan, &bundle.certificate, &prepared.dir);
-        self.run(plan.check.as_ref(), &path, &receipt).await.map_err(failed)?;
-
-        let (certificate, dir) = (bundle.certificate.clone(), prepared.dir.clone());
-        self.on_locked_files(operation, &lock, move |plan| {
-            place::existing(plan, &certificate)?.switch(Some(&dir))
-        })
-        .await?;
-        if let Err(kind) = self.run(plan.reload.as_ref(), &path, &receipt).await {
-            let ErrorKind::CommandFailed(words) = kind else { return Err(failed(kind)) };
-            let outcome = self.undo(&lock, &prepared, &receipt).await;
-            return Err(failed(ErrorKind::CommandFailed(format!("{words}{outcome}").into())));
-        }
-        let (certificate, dir) = (bundle.certificate.clone(), prepared.dir);
-        self.on_locked_files(operation, &lock, move |plan| {
-            place::existing(plan, &certificate)?.complete(&dir)
-        })
-        .await?;
-        Ok(receipt)
+        let installing = async { versions::install(&self.lock().await?, bundle).await };
+        installing.await.map_err(failed(Operation::Install))
     }
 
     async fn installed(&self, certificate: &CertificateId) -> Result<Option<Installed>> {
-        let certificate = certificate.clone();
-        self.on_files(Operation::Inspect, move |plan| {
-            Place::open(plan, &certificate)?.map_or(Ok(None), |place| place.installed())
-        })
-        .await
+        let installed = versions::installed(&self.disk(), &self.0.plan.layout, certificate).await;
+        installed.map_err(failed(Operation::Inspect))
     }
 
     async fn rollback(&self, receipt: &Receipt) -> Result<()> {
-        let operation = Operation::RollBack;
-        let lock = self.lock(operation).await?;
-        let copy = receipt.clone();
-        let back = self.on_locked_files(operation, &lock, move |plan| place::roll_back(plan, &copy)).await?;
-        let Some(back) = back else { return Ok(()) };
-        let path = Place::path_of(&self.0.plan, &receipt.certificate, &back);
-        let reloaded = self.run(self.0.plan.reload.as_ref(), &path, receipt).await;
-        reloaded.map_err(|kind| Error::new(LOCAL, operation, kind))
+        let going_back = async { versions::roll_back(&self.lock().await?, receipt).await };
+        going_back.await.map_err(failed(Operation::RollBack))
     }
 
     async fn uninstall(&self, certificate: &CertificateId) -> Result<()> {
-        let operation = Operation::Uninstall;
-        let lock = self.lock(operation).await?;
-        let certificate = certificate.clone();
-        self.on_locked_files(operation, &lock, move |plan| {
-            Place::open(plan, &certificate)?.map_or(Ok(()), |place| place.remove())
-        })
-        .await
+        let removing = async {
+            let locked = self.lock().await?;
+            versions::uninstall(&locked.disk, &locked.plan.layout, certificate).await
+        };
+        removing.await.map_err(failed(Operation::Uninstall))
     }
 
     async fn put_challenge(&self, response: &TargetResponse) -> Result<ChallengeHandle> {
         let operation = Operation::PutChallenge;
-        let file = match response {
-            TargetResponse::Http(file) if self.0.plan.web_root.is_some() => file.clone(),
-            other => {
-                let what = format!("answering {} challenges", other.kind());
-                return Err(Error::new(LOCAL, operation, ErrorKind::Unsupported(what.into())));
-            }
+        let (TargetResponse::Http(file), Some(root)) = (response, self.web()) else {
+            let what = format!("answering {} challenges", response.kind());
+            return Err(Error::new(LOCAL, operation, ErrorKind::Unsupported(what.into())));
         };
-        let turn = Arc::clone(&self.0.web_turn);
-        self.on_files(operation, move |plan| {
-            let _turn = turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            plan.web_root.as_deref().map_or(Ok(()), |root| web::put(root, &file))
-        })
-        .await?;
+        let _turn = self.0.web_turn.lock().await;
+        versions::put_challenge(&root, file).await.map_err(failed(operation))?;
         Ok(ChallengeHandle::unknown(response.clone()))
     }
 
     async fn remove_challenge(&self, handle: &ChallengeHandle) -> Result<()> {
         // What cannot be placed is not there.
-        let TargetResponse::Http(file) = handle.response.clone() else { return Ok(()) };
-        let turn = Arc::clone(&self.0.web_turn);
-        self.on_files(Operation::RemoveChallenge, move |plan| {
-            let _turn = turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            plan.web_root.as_deref().map_or(Ok(()), |root| web::remove(root, &file))
-        })
-        .await
+        let (TargetResponse::Http(file), Some(root)) = (&handle.response, self.web()) else { return Ok(()) };
+        let _turn = self.0.web_turn.lock().await;
+        versions::remove_challenge(&root, file).await.map_err(failed(Operation::RemoveChallenge))
     }
-}
-
-/// Says what could not be done with which path.
-fn io_failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> ErrorKind {
-    move |cause| ErrorKind::Io(format!("cannot {doing} {}: {cause}", path.display()).into())
-}
-
-/// Says that something stands at `path` that is not ours.
-fn in_the_way(path: &Path, what: &str) -> ErrorKind {
-    ErrorKind::Conflict(format!("{} {what}", path.display()).into())
 }

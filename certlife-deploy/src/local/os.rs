@@ -8,34 +8,22 @@ use std::{
 
 use certlife_core::ErrorKind;
 
-use super::{in_the_way, io_failed};
+use crate::versions::{Rights, in_the_way, io_failed};
 
-/// Rights on a file or directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rights {
-    pub(super) mode: u32,
-    pub(super) user: Option<u32>,
-    pub(super) group: Option<u32>,
-}
-
-/// Makes sure that there is a real directory at `path`; returns whether it is.
-///
-/// A symbolic link inside our tree is nobody's doing but an attacker's or a mistake.
-pub(super) fn is_real_directory(path: &Path) -> Result<bool, ErrorKind> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => Ok(true),
-        Ok(found) if found.is_symlink() => Err(in_the_way(path, "is a symbolic link; a directory is wanted")),
-        Ok(_) => Err(in_the_way(path, "is not a directory")),
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(cause) => Err(io_failed("look at", path)(cause)),
+/// Moves a file or directory to where nothing is.
+pub(super) fn rename_to_nothing(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(from)?.is_dir() {
+        // Fails if anything but an empty directory is there, which nobody makes.
+        return fs::rename(from, to);
     }
-}
-
-/// Removes a file or a link, if there is one.
-pub(super) fn remove_file(path: &Path) -> Result<(), ErrorKind> {
-    match fs::remove_file(path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(io_failed("remove", path)(cause)),
-        _ => Ok(()),
+    // A second name is made where none is, or not at all; a rename would take what is there away.
+    match fs::hard_link(from, to) {
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Err(cause),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Err(cause),
+        Ok(()) => fs::remove_file(from),
+        // A file system without such names.
+        Err(_) if fs::symlink_metadata(to).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
     }
 }
 
@@ -63,12 +51,10 @@ mod system {
         file.set_permissions(fs::Permissions::from_mode(rights.mode))
     }
 
-    pub(in super::super) fn has_rights(path: &Path, rights: Rights) -> bool {
-        fs::symlink_metadata(path).is_ok_and(|found| {
-            found.mode() & 0o7777 == rights.mode
-                && rights.user.is_none_or(|user| user == found.uid())
-                && rights.group.is_none_or(|group| group == found.gid())
-        })
+    /// Mode, user and group.
+    #[expect(clippy::unnecessary_wraps, reason = "other systems have none of this")]
+    pub(in super::super) fn owned(found: &fs::Metadata) -> Option<(u32, u32, u32)> {
+        Some((found.mode(), found.uid(), found.gid()))
     }
 
     /// Makes a directory that nobody else can enter.
@@ -99,9 +85,9 @@ mod system {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
             // EINVAL: there is something else.
             Err(cause) if cause.kind() == io::ErrorKind::InvalidInput => {
-                Err(in_the_way(path, "is not the symbolic link that it was made as"))
+                Err(in_the_way(&path.display().to_string(), "is not the symbolic link that it was made as"))
             }
-            Err(cause) => Err(io_failed("read", path)(cause)),
+            Err(cause) => Err(io_failed("read", path.display())(cause)),
         }
     }
 
@@ -124,8 +110,8 @@ mod system {
         Ok(())
     }
 
-    pub(in super::super) fn has_rights(_: &Path, _: Rights) -> bool {
-        true
+    pub(in super::super) fn owned(_: &fs::Metadata) -> Option<(u32, u32, u32)> {
+        None
     }
 
     pub(in super::super) fn create_private_directory(path: &Path) -> io::Result<()> {
@@ -150,8 +136,10 @@ mod system {
         match fs::read_to_string(path) {
             Ok(text) => Ok(Some(text.trim_end().to_owned())),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(_) if path.is_dir() => Err(in_the_way(path, "is not the file that it was made as")),
-            Err(cause) => Err(io_failed("read", path)(cause)),
+            Err(_) if path.is_dir() => {
+                Err(in_the_way(&path.display().to_string(), "is not the file that it was made as"))
+            }
+            Err(cause) => Err(io_failed("read", path.display())(cause)),
         }
     }
 

@@ -9,8 +9,11 @@ use certlife_core::{InputError, Result, keystore::Form};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Local, command::Command, owner::Owner, version};
-use crate::files::{self, FileName, NamedForm};
+use super::Local;
+use crate::{
+    files::{FileName, NamedForm},
+    versions::{Command, Layout, LayoutSettings},
+};
 
 /// The settings of a target of local files, as a host keeps them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -90,14 +93,7 @@ fn default_command_timeout() -> u64 {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) directory: PathBuf,
-    pub(super) owner: Option<Owner>,
-    pub(super) group: Option<Owner>,
-    pub(super) key_mode: u32,
-    pub(super) certificate_mode: u32,
-    pub(super) directory_mode: u32,
-    /// What every version consists of.
-    pub(super) files: Vec<NamedForm>,
-    pub(super) keep: usize,
+    pub(super) layout: Layout,
     pub(super) check: Option<Command>,
     pub(super) reload: Option<Command>,
     pub(super) command_timeout: Duration,
@@ -129,23 +125,25 @@ impl Settings {
         if let Some(root) = &self.web_root {
             absolute("web_root", root)?;
         }
-        files::check("files", &self.files, &version::TAKEN)?;
-        if self.keep > 100 {
-            return Err(InputError::setting("keep", "use 0 to 100"));
-        }
+        let layout = LayoutSettings {
+            makes_keys: true,
+            owner: self.owner,
+            group: self.group,
+            key_mode: &self.key_mode,
+            certificate_mode: &self.certificate_mode,
+            directory_mode: &self.directory_mode,
+            combined: self.combined,
+            files: self.files,
+            keep: self.keep,
+        };
+        let layout = layout.check()?;
         if !(1..=600).contains(&self.command_timeout_seconds) {
             return Err(InputError::setting("command_timeout_seconds", "use 1 to 600 seconds"));
         }
         Ok(Plan {
-            owner: self.owner.map(|owner| Owner::new("owner", owner)).transpose()?,
-            group: self.group.map(|group| Owner::new("group", group)).transpose()?,
-            key_mode: mode("key_mode", &self.key_mode, 0o400, 0o660)?,
-            certificate_mode: mode("certificate_mode", &self.certificate_mode, 0o400, 0o664)?,
-            directory_mode: mode("directory_mode", &self.directory_mode, 0o700, 0o755)?,
-            files: version::fixed(self.combined).into_iter().chain(self.files).collect(),
-            keep: self.keep,
-            check: Command::new("check", self.check)?,
-            reload: Command::new("reload", self.reload)?,
+            layout,
+            check: Command::new("check", self.check, is_absolute)?,
+            reload: Command::new("reload", self.reload, is_absolute)?,
             command_timeout: Duration::from_secs(self.command_timeout_seconds),
             directory: self.directory,
             web_root: self.web_root,
@@ -164,18 +162,8 @@ fn absolute(setting: &'static str, path: &Path) -> Result<(), InputError> {
     Ok(())
 }
 
-/// Reads octal digits that have at least the bits of `least` and at most those of `most`.
-fn mode(setting: &'static str, text: &str, least: u32, most: u32) -> Result<u32, InputError> {
-    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-    u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|mode| octal && mode & !most == 0 && mode & least == least)
-        .ok_or_else(|| {
-            InputError::setting(
-                setting,
-                format!("use octal digits from {least:04o} to {most:04o}, such as {most:04o}"),
-            )
-        })
+fn is_absolute(program: &str) -> bool {
+    Path::new(program).is_absolute()
 }
 
 /// Describes a target of local files; made by [`Local::builder`].

@@ -8,6 +8,8 @@
 mod bind;
 mod challtestsrv;
 mod name_server;
+mod nginx;
+mod openssh;
 mod pebble;
 mod targets;
 
@@ -19,6 +21,8 @@ use serde::Deserialize;
 pub use bind::{Bind, Delegation};
 pub use challtestsrv::ChallTestSrv;
 pub use name_server::{DnsRecord, Limited, NameServer, TsigKey};
+pub use nginx::Nginx;
+pub use openssh::{HostKeys, OpenSsh, Place, UserKeys};
 pub use pebble::{CertificateStatus, ExternalAccount, Pebble, Pebbles};
 pub use targets::TargetPrograms;
 
@@ -36,6 +40,10 @@ pub struct Servers {
     pub knot: NameServer,
     /// The programs of servers that serve certificates, of which each test starts its own.
     pub targets: TargetPrograms,
+    /// A machine to deploy to over SSH.
+    pub openssh: OpenSsh,
+    /// A web server that tests start themselves.
+    pub nginx: Nginx,
 }
 
 impl Servers {

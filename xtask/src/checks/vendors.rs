@@ -13,6 +13,9 @@ use crate::{Result, Workspace};
 const CRATES: [&str; 4] = ["certlife-ca", "certlife-dns", "certlife-deploy", "certlife-store"];
 /// Vendors without a feature: they cost nothing and the engine's own documentation uses them.
 const ALWAYS_ON: [(&str, &str); 2] = [("certlife-dns", "manual"), ("certlife-store", "memory")];
+/// Folders that are no vendor but what several have in common.
+const SHARED: [(&str, &str); 3] =
+    [("certlife-deploy", "files"), ("certlife-deploy", "remote"), ("certlife-deploy", "versions")];
 /// How the use of a suite of the testkit looks: `dns_conformance!(…)`.
 const SUITE: &str = "_conformance!";
 
@@ -36,7 +39,8 @@ pub(super) fn check(workspace: &Workspace) -> Result<()> {
         for vendor in vendors(package, &source)? {
             println!("{package}: {}", vendor.name);
             let mut missing = |what: String| wrong.push(format!("{}: {what}", vendor.folder.display()));
-            if !runs_a_suite(&vendor.folder)? {
+            let real = workspace.root.join(package).join("tests").join(format!("real_{}", vendor.name));
+            if !runs_a_suite(&vendor.folder)? && !(real.is_dir() && runs_a_suite(&real)?) {
                 missing(format!("no test of its runs a conformance suite (<contract>{SUITE})"));
             }
             let shown_as = match feature(&vendor, &own, &facade) {
@@ -63,7 +67,9 @@ fn vendors(package: &'static str, source: &Path) -> Result<Vec<Vendor>> {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            found.push(Vendor { package, name, folder: entry.path() });
+            if !SHARED.contains(&(package, name.as_str())) {
+                found.push(Vendor { package, name, folder: entry.path() });
+            }
         }
     }
     found.sort_by(|left, right| left.name.cmp(&right.name));
@@ -89,7 +95,7 @@ fn feature(vendor: &Vendor, own: &[String], facade: &[(String, Vec<String>)]) ->
         .ok_or_else(|| format!("no feature of {FACADE} enables {enabling}"))
 }
 
-/// Looks through the vendor's own files: its tests live beside it.
+/// Looks through a folder of the vendor: its tests live beside it, or in `tests/real_<vendor>` if they take a server.
 fn runs_a_suite(folder: &Path) -> Result<bool> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

@@ -1,9 +1,7 @@
 //! Users and groups by name or number.
 //!
-//! Names are looked up in `/etc/passwd` and `/etc/group` each time, for they may change. Users that only a
-//! directory service knows have to be given by number: asking such a service takes the C library.
-
-use std::{fs::File, io::Read as _, path::Path};
+//! Names are looked up in the machine's `/etc/passwd` and `/etc/group` each time, for they may change. Users that
+//! only a directory service knows have to be given by number: asking such a service takes the C library.
 
 use certlife_core::{ErrorKind, InputError, Result};
 
@@ -29,25 +27,17 @@ impl Owner {
         Ok(Self::Name(text))
     }
 
-    /// The number, by a file of lines `name:…:number:…`.
-    pub(super) fn number(&self, list: &Path) -> Result<u32, ErrorKind> {
+    /// The number, by the text of a list of lines `name:…:number:…`.
+    pub(super) fn number(&self, list: &str, text: &str) -> Result<u32, ErrorKind> {
         let name = match self {
             Self::Number(number) => return Ok(*number),
             Self::Name(name) => name,
         };
-        let mut text = Vec::new();
-        File::open(list)
-            .and_then(|file| file.take(MAX_LIST).read_to_end(&mut text))
-            .map_err(super::io_failed("read", list))?;
-        String::from_utf8_lossy(&text).lines().find_map(|line| number_of(line, name)).ok_or_else(|| {
-            let what = format!("{name} is not in {}; use the number instead", list.display());
-            ErrorKind::Io(what.into())
-        })
+        text.lines()
+            .find_map(|line| number_of(line, name))
+            .ok_or_else(|| ErrorKind::Io(format!("{name} is not in {list}; use the number instead").into()))
     }
 }
-
-/// The most of a list that is read.
-const MAX_LIST: u64 = 4 * 1_024 * 1_024;
 
 fn number_of(line: &str, name: &str) -> Option<u32> {
     let mut fields = line.split(':');
@@ -69,10 +59,8 @@ mod tests {
 
     #[test]
     fn names_are_looked_up() {
-        let list = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(list.path(), "root:x:0:0::/root:/bin/sh\nwww:x:33:34:::\nbroken:x\nnone:x:many:1\n")
-            .unwrap();
-        let number = |name: &str| Owner::Name(name.into()).number(list.path());
+        let list = "root:x:0:0::/root:/bin/sh\nwww:x:33:34:::\nbroken:x\nnone:x:many:1\n";
+        let number = |name: &str| Owner::Name(name.into()).number("/etc/passwd", list);
         assert_eq!((number("www"), number("root")), (Ok(33), Ok(0)));
         for missing in ["ww", "broken", "none"] {
             assert!(

@@ -1,26 +1,19 @@
 //! One version as files: what they contain, how they are written, and whether they are whole.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    fs::{self, File},
-    io::{Read as _, Write as _},
-    path::Path,
-    str::FromStr,
-};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use certlife_core::{
     Chain, ErrorKind, Fingerprint, KeyHash, Keystore, PrivateKey, Result, Secret, SecretBytes, VersionId,
     keystore::PemContents,
 };
+use futures_util::future::{try_join, try_join_all};
 use serde::{Deserialize, Serialize, de::IntoDeserializer as _};
 
 use super::{
-    io_failed,
-    os::{self, Rights},
-    settings::Plan,
+    layout::Layout,
+    tree::{Kind, Rights, Tree, is_real_directory},
 };
-use crate::files::{self, Class, FileName, NamedForm, Rendered};
+use crate::files::{self, Class, FileName, NamedForm};
 
 const FULL_CHAIN: &str = "fullchain.pem";
 const CERTIFICATE: &str = "cert.pem";
@@ -34,9 +27,6 @@ const CONTENTS: [&str; 5] = [FULL_CHAIN, CERTIFICATE, CHAIN, KEY, COMBINED];
 /// Names that the host cannot choose.
 pub(super) const TAKEN: [&str; 6] = [FULL_CHAIN, CERTIFICATE, CHAIN, KEY, COMBINED, RECORD];
 
-/// The most of a file that is read.
-const MAX_FILE: u64 = 2 * 1_024 * 1_024;
-
 /// The files that every version has, and the combined one if it is asked for.
 pub(super) fn fixed(combined: bool) -> Vec<NamedForm> {
     let files = [
@@ -49,6 +39,9 @@ pub(super) fn fixed(combined: bool) -> Vec<NamedForm> {
     let files = files.into_iter().filter(|(name, _)| combined || *name != COMBINED);
     files.map(|(name, contents)| NamedForm::pem(name, contents)).collect()
 }
+
+/// The most of a file that is read.
+pub(crate) const MAX_FILE: usize = 2 * 1_024 * 1_024;
 
 /// The name of a version's directory: its id, and a number if an earlier directory of that id was spoiled.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,18 +85,34 @@ pub(super) struct Record {
 }
 
 /// The files of one version.
-pub(super) struct Files<'a> {
+pub(super) struct Files {
     keystore: Keystore,
-    rendered: Vec<Rendered<'a>>,
-    wanted: Vec<&'a NamedForm>,
+    wanted: Vec<NamedForm>,
+    rendered: Vec<File>,
 }
 
-impl<'a> Files<'a> {
+/// A file ready to be written.
+struct File {
+    name: FileName,
+    class: Class,
+    content: SecretBytes,
+}
+
+impl Files {
     /// Renders a version, with the key wherever it was made.
-    pub(super) fn of(plan: &'a Plan, keystore: Keystore) -> Result<Self, ErrorKind> {
-        let wanted = wanted(plan, &keystore);
-        let rendered = files::render(wanted.iter().copied(), &keystore)?;
-        Ok(Self { keystore, rendered, wanted })
+    pub(super) async fn of(layout: &Layout, keystore: Keystore) -> Result<Self, ErrorKind> {
+        let wanted = wanted(layout, &keystore);
+        let (forms, key) = (wanted.clone(), keystore.clone());
+        let rendered = calculating(move || {
+            let rendered = files::render(&forms, &key)?.into_iter();
+            let rendered = rendered.map(|file| File {
+                name: file.name.clone(),
+                class: file.class,
+                content: file.content,
+            });
+            Ok(rendered.collect())
+        });
+        Ok(Self { rendered: rendered.await?, keystore, wanted })
     }
 
     /// The names beside those that every version has.
@@ -114,77 +123,106 @@ impl<'a> Files<'a> {
 
     /// Writes all files into an empty directory, so that they survive a power cut. The record comes first: without it
     /// nobody would know which further files are ours.
-    pub(super) fn write(&self, directory: &Path, rights: &AllRights) -> Result<(), ErrorKind> {
+    pub(super) async fn write(
+        &self,
+        tree: &impl Tree,
+        directory: &str,
+        rights: &AllRights,
+    ) -> Result<(), ErrorKind> {
         let record = Record {
             fingerprint: self.keystore.chain().fingerprint(),
             replaced: None,
             complete: false,
             files: self.further(),
         };
-        write_record(directory, &record, rights)?;
+        write_record(tree, directory, &record, rights).await?;
         for file in &self.rendered {
-            write_new(&directory.join(file.name), file.content.expose(), rights.of(file.class))?;
+            let path = format!("{directory}/{}", file.name);
+            let made = tree.create(&path, file.content.expose(), rights.of(file.class)).await?;
+            made.surely("write", tree, &path)?;
         }
         Ok(())
     }
 
     /// Whether a directory holds exactly this: what was written, and no file of ours besides.
-    pub(super) fn are_in(&self, directory: &Path) -> Result<bool, ErrorKind> {
-        all_in(directory, &self.wanted, &self.keystore)
+    pub(super) async fn are_in(&self, tree: &impl Tree, directory: &str) -> Result<bool, ErrorKind> {
+        all_in(tree, directory, &self.wanted, &self.keystore).await
     }
 
     /// Whether the files in a directory have their rights.
-    pub(super) fn have_rights(&self, directory: &Path, rights: &AllRights) -> bool {
-        self.rendered.iter().all(|file| os::has_rights(&directory.join(file.name), rights.of(file.class)))
+    pub(super) async fn have_rights(
+        &self,
+        tree: &impl Tree,
+        directory: &str,
+        rights: &AllRights,
+    ) -> Result<bool, ErrorKind> {
+        for file in &self.rendered {
+            let found = tree.look(&format!("{directory}/{}", file.name)).await?;
+            if !found.is_some_and(|found| found.has(rights.of(file.class))) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
 /// What a version consists of. A key that is elsewhere leaves its own file out; a file that was asked for with the key
 /// is refused when it is rendered.
-fn wanted<'a>(plan: &'a Plan, keystore: &Keystore) -> Vec<&'a NamedForm> {
-    plan.files.iter().filter(|file| keystore.key().is_some() || file.name.as_str() != KEY).collect()
+fn wanted(layout: &Layout, keystore: &Keystore) -> Vec<NamedForm> {
+    let has_key = keystore.key().is_some();
+    layout.files.iter().filter(|file| has_key || file.name.as_str() != KEY).cloned().collect()
 }
 
-fn all_in(directory: &Path, wanted: &[&NamedForm], keystore: &Keystore) -> Result<bool, ErrorKind> {
-    for file in wanted {
-        let found = read(&directory.join(&file.name))?;
-        if !found.is_some_and(|found| files::holds(found.expose(), file, keystore)) {
-            return Ok(false);
-        }
+async fn all_in(
+    tree: &impl Tree,
+    directory: &str,
+    wanted: &[NamedForm],
+    keystore: &Keystore,
+) -> Result<bool, ErrorKind> {
+    let further = read_record(tree, directory).await?.map(|record| record.files).unwrap_or_default();
+    let further = further.iter().map(FileName::as_str);
+    let is_wanted = |name: &str| wanted.iter().any(|file| file.name.as_str() == name);
+    let unwanted = CONTENTS.into_iter().chain(further).filter(|name| !is_wanted(name));
+    let unwanted = unwanted.map(|name| read_below(tree, directory, name));
+    let found = wanted.iter().map(|file| read_below(tree, directory, file.name.as_str()));
+    let (found, unwanted) = try_join(try_join_all(found), try_join_all(unwanted)).await?;
+    if unwanted.iter().any(Option::is_some) {
+        return Ok(false);
     }
-    let further = read_record(directory)?.map(|record| record.files).unwrap_or_default();
-    for name in CONTENTS.into_iter().chain(further.iter().map(FileName::as_str)) {
-        let is_wanted = wanted.iter().any(|file| file.name.as_str() == name);
-        if !is_wanted && read(&directory.join(name))?.is_some() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let (wanted, keystore) = (wanted.to_vec(), keystore.clone());
+    calculating(move || {
+        let mut pairs = wanted.iter().zip(found);
+        Ok(pairs
+            .all(|(file, found)| found.is_some_and(|found| files::holds(found.expose(), file, &keystore))))
+    })
+    .await
+}
+
+/// Calculates on a thread that may take its time, as forms with a password want.
+async fn calculating<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ErrorKind> + Send + 'static,
+) -> Result<T, ErrorKind> {
+    let working = tokio::task::spawn_blocking(work).await;
+    working.unwrap_or_else(|_| Err(ErrorKind::Io("the work on files was interrupted".into())))
 }
 
 /// Rights on everything that is written, with names looked up.
-pub(super) struct AllRights {
-    key: Rights,
-    certificate: Rights,
+#[derive(Debug)]
+pub(crate) struct AllRights {
+    pub(super) key: Rights,
+    pub(super) certificate: Rights,
     pub(super) directory: Rights,
 }
 
 impl AllRights {
-    pub(super) fn look_up(plan: &Plan) -> Result<Self, ErrorKind> {
-        let user = plan.owner.as_ref().map(|owner| owner.number(Path::new("/etc/passwd"))).transpose()?;
-        let group = plan.group.as_ref().map(|group| group.number(Path::new("/etc/group"))).transpose()?;
-        Ok(Self {
-            key: Rights { mode: plan.key_mode, user, group },
-            certificate: Rights { mode: plan.certificate_mode, user, group },
-            // Who serves the files gets no right to rearrange them.
-            directory: Rights { mode: plan.directory_mode, user: None, group },
-        })
-    }
-
-    /// Tests that files can be made in `directory` with these rights.
-    pub(super) fn probe(&self, directory: &Path) -> Result<(), ErrorKind> {
-        write_new(&directory.join(KEY), b"", self.key)?;
-        write_new(&directory.join(CERTIFICATE), b"", self.certificate)
+    /// Tests that files can be made in `directory` with these rights, and removes them.
+    pub(super) async fn probe(&self, tree: &impl Tree, directory: &str) -> Result<(), ErrorKind> {
+        for (name, rights) in [(KEY, self.key), (CERTIFICATE, self.certificate)] {
+            let path = format!("{directory}/{name}");
+            tree.create(&path, b"", rights).await?.surely("write", tree, &path)?;
+            tree.remove_file(&path).await?;
+        }
+        Ok(())
     }
 
     fn of(&self, class: Class) -> Rights {
@@ -196,55 +234,67 @@ impl AllRights {
 }
 
 /// Reads the leaf that a directory holds, if all of its files belong together and the key is the leaf's.
-pub(super) fn whole_leaf(plan: &Plan, directory: &Path) -> Result<Option<Fingerprint>, ErrorKind> {
-    let Some(text) = read(&directory.join(FULL_CHAIN))?.as_ref().and_then(text_of) else { return Ok(None) };
+pub(super) async fn whole_leaf(
+    tree: &impl Tree,
+    layout: &Layout,
+    directory: &str,
+) -> Result<Option<Fingerprint>, ErrorKind> {
+    let Some(keystore) = read_keystore(tree, directory).await? else { return Ok(None) };
+    let fingerprint = keystore.chain().fingerprint();
+    let whole = all_in(tree, directory, &wanted(layout, &keystore), &keystore).await?;
+    Ok(whole.then_some(fingerprint))
+}
+
+async fn read_keystore(tree: &impl Tree, directory: &str) -> Result<Option<Keystore>, ErrorKind> {
+    let text = read_below(tree, directory, FULL_CHAIN).await?;
+    let Some(text) = text.as_ref().and_then(text_of) else { return Ok(None) };
     // As it was written: a root that was kept stays.
     let deserializer: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
         text.expose().into_deserializer();
     let Ok(chain) = Chain::deserialize(deserializer) else { return Ok(None) };
-    let key = match read(&directory.join(KEY))? {
+    let key = match read_below(tree, directory, KEY).await? {
         None => None,
         Some(bytes) => match text_of(&bytes).and_then(|text| PrivateKey::from_pem(&text).ok()) {
             Some(key) => Some(key),
             None => return Ok(None),
         },
     };
-    let fingerprint = chain.fingerprint();
-    let Ok(keystore) = Keystore::new(chain, key) else { return Ok(None) };
-    let whole = all_in(directory, &wanted(plan, &keystore), &keystore)?;
-    Ok(whole.then_some(fingerprint))
+    Ok(Keystore::new(chain, key).ok())
 }
 
 /// Reads the record of a version; none if there is none that can be read.
-pub(super) fn read_record(directory: &Path) -> Result<Option<Record>, ErrorKind> {
-    let bytes = read(&directory.join(RECORD))?;
+pub(super) async fn read_record(tree: &impl Tree, directory: &str) -> Result<Option<Record>, ErrorKind> {
+    let bytes = read_below(tree, directory, RECORD).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(bytes.expose()).ok()))
 }
 
 /// Replaces the record of a version at once.
-pub(super) fn write_record(directory: &Path, record: &Record, rights: &AllRights) -> Result<(), ErrorKind> {
-    let (new, path) = (directory.join(NEW_RECORD), directory.join(RECORD));
-    os::remove_file(&new)?;
+pub(super) async fn write_record(
+    tree: &impl Tree,
+    directory: &str,
+    record: &Record,
+    rights: &AllRights,
+) -> Result<(), ErrorKind> {
+    let new = format!("{directory}/{NEW_RECORD}");
+    tree.remove_file(&new).await?;
     let text = serde_json::to_vec(record).unwrap_or_default();
-    write_new(&new, &text, rights.certificate)?;
-    fs::rename(&new, &path).map_err(io_failed("write", &path))?;
-    os::sync_directory(directory).map_err(io_failed("save", directory))
+    tree.create(&new, &text, rights.certificate).await?.surely("write", tree, &new)?;
+    tree.replace(&new, &format!("{directory}/{RECORD}")).await?;
+    tree.save(directory).await
 }
 
 /// Removes a version's directory with what we wrote. Files of others stay, and the directory with them.
-pub(super) fn remove(directory: &Path) -> Result<(), ErrorKind> {
-    if !os::is_real_directory(directory)? {
+pub(super) async fn remove(tree: &impl Tree, directory: &str) -> Result<(), ErrorKind> {
+    if !is_real_directory(tree, directory).await? {
         return Ok(());
     }
-    let further = read_record(directory)?.map(|record| record.files).unwrap_or_default();
+    let further = read_record(tree, directory).await?.map(|record| record.files).unwrap_or_default();
     let further = further.iter().map(FileName::as_str);
     // The record goes last: it knows the names.
     for name in CONTENTS.into_iter().chain(further).chain([NEW_RECORD, RECORD]) {
-        os::remove_file(&directory.join(name))?;
+        tree.remove_file(&format!("{directory}/{name}")).await?;
     }
-    // Fails if something else is in it.
-    let _ = fs::remove_dir(directory);
-    Ok(())
+    tree.remove_directory(directory).await.map(drop)
 }
 
 /// The public key of a leaf.
@@ -254,40 +304,22 @@ pub(super) fn leaf_key(chain: &Chain) -> Result<KeyHash, ErrorKind> {
 }
 
 /// The public key of the leaf in a version's directory; none if it cannot be read.
-pub(super) fn stored_leaf_key(directory: &Path) -> Result<Option<KeyHash>, ErrorKind> {
-    let text = read(&directory.join(CERTIFICATE))?.as_ref().and_then(text_of);
+pub(super) async fn stored_leaf_key(tree: &impl Tree, directory: &str) -> Result<Option<KeyHash>, ErrorKind> {
+    let text = read_below(tree, directory, CERTIFICATE).await?.as_ref().and_then(text_of);
     let chain = text.and_then(|text| Chain::from_pem(text.expose()).ok());
     Ok(chain.and_then(|chain| leaf_key(&chain).ok()))
 }
 
-pub(super) fn write_new(path: &Path, content: &[u8], rights: Rights) -> Result<(), ErrorKind> {
-    os::create_private(path)
-        .and_then(|mut file| {
-            file.write_all(content)?;
-            os::set_file_rights(&file, rights)?;
-            file.sync_all()
-        })
-        .map_err(io_failed("write", path))
+async fn read_below(tree: &impl Tree, directory: &str, name: &str) -> Result<Option<SecretBytes>, ErrorKind> {
+    read(tree, &format!("{directory}/{name}")).await
 }
 
 /// Reads a file; none if it does not exist, is not a plain file, or is larger than any of ours.
-pub(super) fn read(path: &Path) -> Result<Option<SecretBytes>, ErrorKind> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() && found.len() <= MAX_FILE => {}
-        Ok(_) => return Ok(None),
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(io_failed("look at", path)(cause)),
-    }
-    let read = File::open(path).and_then(|file| {
-        let length = file.metadata()?.len().min(MAX_FILE);
-        // With room for all, nothing is left behind unwiped when the buffer grows.
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
-        file.take(length).read_to_end(&mut bytes)?;
-        Ok(SecretBytes::new(bytes))
-    });
-    match read {
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        read => read.map(Some).map_err(io_failed("read", path)),
+pub(super) async fn read(tree: &impl Tree, path: &str) -> Result<Option<SecretBytes>, ErrorKind> {
+    let Some(found) = tree.look(path).await? else { return Ok(None) };
+    match usize::try_from(found.length) {
+        Ok(length) if found.kind == Kind::File && length <= MAX_FILE => tree.read(path, length).await,
+        _ => Ok(None),
     }
 }
 
