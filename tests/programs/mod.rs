@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The features that this build has, so that building an example compiles nothing anew.
-const FEATURES: [(&str, bool); 20] = [
+const FEATURES: [(&str, bool); 21] = [
     ("acme", cfg!(feature = "acme")),
     ("entrust", cfg!(feature = "entrust")),
     ("private-ca", cfg!(feature = "private-ca")),
@@ -23,6 +23,7 @@ const FEATURES: [(&str, bool); 20] = [
     ("rustls", cfg!(feature = "rustls")),
     ("ssh", cfg!(feature = "ssh")),
     ("ssh-rsa", cfg!(feature = "ssh-rsa")),
+    ("windows", cfg!(feature = "windows")),
     ("sqlite", cfg!(feature = "sqlite")),
     ("jks", cfg!(feature = "jks")),
     ("pkcs12", cfg!(feature = "pkcs12")),
