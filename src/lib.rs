@@ -178,6 +178,7 @@
 //! | `local` | target: files of this machine | `local` | yes |
 //! | `rustls` | target: the host's own TLS server | `rustls` | yes |
 //! | `ssh` | target: Unix machines over SSH; RSA keys there with `ssh-rsa` | `ssh` | |
+//! | `windows` | target: certificate store and IIS of a Windows machine, over SSH or on it | `windows` | |
 //! | `memory` | store: gone with the process | always there | yes |
 //! | `sqlite` | store: one file | `sqlite` | yes |
 //!

@@ -24,6 +24,7 @@ const FEATURES: [(&str, bool); 21] = [
     ("rustls", cfg!(feature = "rustls")),
     ("ssh", cfg!(feature = "ssh")),
     ("ssh-rsa", cfg!(feature = "ssh-rsa")),
+    ("windows", cfg!(feature = "windows")),
     ("sqlite", cfg!(feature = "sqlite")),
     ("jks", cfg!(feature = "jks")),
     ("pkcs12", cfg!(feature = "pkcs12")),

@@ -171,19 +171,26 @@ pub async fn every_kind_of_identifier_is_served(fx: &impl DeployFixture) {
     }
 }
 
-/// RSA, every curve and Ed25519 are served.
+/// RSA and every NIST curve are served. Ed25519, which not every system knows in certificates, is served or refused
+/// as unsupported without a change.
 pub async fn every_kind_of_key_is_served(fx: &impl DeployFixture) {
     let Some(case) = Case::new(fx).await else { return };
-    for algorithm in [
-        KeyAlgorithm::EcdsaP256,
-        KeyAlgorithm::EcdsaP384,
-        KeyAlgorithm::EcdsaP521,
-        KeyAlgorithm::Ed25519,
-        KeyAlgorithm::Rsa2048,
-    ] {
-        let bundle = case.issuer.bundle_with(&case.certificate, &case.identifiers, algorithm);
-        case.install(&bundle).await;
-        case.serves(&bundle).await;
+    let issue = |algorithm| case.issuer.bundle_with(&case.certificate, &case.identifiers, algorithm);
+    let mut latest = case.bundle();
+    for algorithm in
+        [KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384, KeyAlgorithm::EcdsaP521, KeyAlgorithm::Rsa2048]
+    {
+        latest = issue(algorithm);
+        case.install(&latest).await;
+        case.serves(&latest).await;
+    }
+    let bundle = issue(KeyAlgorithm::Ed25519);
+    match case.deployer.install(&bundle).await {
+        Ok(_) => case.serves(&bundle).await,
+        Err(error) => {
+            assert!(matches!(error.kind(), ErrorKind::Unsupported(_)), "{}", error.chain());
+            case.serves(&latest).await;
+        }
     }
 }
 

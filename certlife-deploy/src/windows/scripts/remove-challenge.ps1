@@ -1,0 +1,39 @@
+<#
+.SYNOPSIS
+Removes a challenge file that has the content that was placed, and the marked directories that it leaves empty.
+.DESCRIPTION
+Input:
+  site       the name of an IIS site
+  segments   the path in segments; the last one is the file
+  body       the content
+Output: nothing
+Errors: not-found, denied, conflict, in-use, failed
+#>
+param($Request)
+
+Invoke-Alone {
+    $root = Get-SiteRoot (Find-Site (Get-Iis) $Request.site)
+    $directories = @(Get-ChallengeDirectories $root $Request.segments)
+    foreach ($directory in $directories) {
+        if (-not (Test-RealDirectory $directory)) { return @{} }
+    }
+    $path = [IO.Path]::Combine($directories[$directories.Count - 1], $Request.segments[$Request.segments.Count - 1])
+    $file = New-Object System.IO.FileInfo($path)
+    if ($file.Exists -and $file.Length -eq $Request.body.Length) {
+        $same = [string]::Equals([IO.File]::ReadAllText($path), $Request.body, [StringComparison]::Ordinal)
+        if ($same) { $file.Delete() }
+    }
+    for ($at = $directories.Count - 1; $at -ge 0; $at--) {
+        $directory = $directories[$at]
+        if (-not [IO.File]::Exists([IO.Path]::Combine($directory, '.certlife'))) { break }
+        $ours = @('.certlife', '.certlife-made', '.certlife-new', 'web.config')
+        $entries = @(foreach ($entry in [IO.Directory]::GetFileSystemEntries($directory)) { [IO.Path]::GetFileName($entry) })
+        if (@($entries | Where-Object { $ours -notcontains $_ }).Count -gt 0) { break }
+        # It disappears with all that belongs to it, so that a crash leaves none that is not known as ours.
+        $made = [IO.Path]::Combine([IO.Path]::GetDirectoryName($directory), '.certlife-made')
+        Remove-OwnDirectory $made
+        [IO.Directory]::Move($directory, $made)
+        Remove-OwnDirectory $made
+    }
+    @{}
+}
