@@ -140,15 +140,15 @@ impl Keys {
 fn write_users(folder: &Path) -> Result<()> {
     let mut hash = Command::new(require("openssl")?);
     let hash = String::from_utf8(output(hash.args(["passwd", "-6", PASSWORD]))?)?;
-    let lists: [(&str, u32, &dyn Fn(&str, u32) -> String); 3] = [
-        ("passwd", 0o644, &|name, id| format!("{name}:x:{id}:{id}::{INSIDE}:/bin/sh\n")),
-        ("group", 0o644, &|name, id| format!("{name}:x:{id}:\n")),
-        ("shadow", 0o600, &|name, _| format!("{name}:{}:19000:0:99999:7:::\n", hash.trim())),
-    ];
-    for (list, mode, line) in lists {
+    for (list, mode) in [("passwd", 0o644), ("group", 0o644), ("shadow", 0o600)] {
         let mut text = fs::read_to_string(Path::new("/etc").join(list))?;
         for (name, id) in USERS {
-            text += &line(name, id);
+            let line = match list {
+                "passwd" => format!("{name}:x:{id}:{id}::{INSIDE}:/bin/sh\n"),
+                "group" => format!("{name}:x:{id}:\n"),
+                _ => format!("{name}:{}:19000:0:99999:7:::\n", hash.trim()),
+            };
+            text.push_str(&line);
         }
         write_as(&folder.join(list), &text, mode)?;
     }
