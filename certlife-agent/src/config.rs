@@ -12,7 +12,7 @@ use certlife_deploy::{
     agent::AgentWorker,
     local::{Local, Settings},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use url::Url;
 
 /// What the configuration file says.
@@ -39,14 +39,23 @@ pub struct Config {
 }
 
 /// One target of local files.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LocalBlock {
     /// What the hub calls it.
     pub name: AccountName,
     /// The settings of the target.
-    #[serde(flatten)]
     pub settings: Settings,
+}
+
+/// Not derived: with `flatten` a setting that is not known would be passed over.
+impl<'de> Deserialize<'de> for LocalBlock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut table = toml::Table::deserialize(deserializer)?;
+        let name = table.remove("name").ok_or_else(|| D::Error::missing_field("name"))?;
+        let name = name.try_into().map_err(D::Error::custom)?;
+        Ok(Self { name, settings: table.try_into().map_err(D::Error::custom)? })
+    }
 }
 
 /// A configuration that cannot be used: which file, and what is wrong with it.

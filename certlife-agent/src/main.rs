@@ -1,7 +1,7 @@
 //! `certlife-agent CONFIG`: runs the agent of an end server until it is told to stop.
 #![expect(clippy::print_stderr, reason = "it is a program, and says why it ends")]
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use certlife_agent::{Config, stop_signal};
 use tracing_subscriber::EnvFilter;
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         eprintln!("usage: certlife-agent CONFIG");
         return ExitCode::from(2);
     };
-    match run(PathBuf::from(path)) {
+    match run(Path::new(path)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("certlife-agent: {error}");
@@ -29,11 +29,11 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(path: PathBuf) -> Anything {
+async fn run(path: &Path) -> Anything {
     // `RUST_LOG` chooses what is logged; what is logged never holds a secret.
     let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let config = Config::read(&path)?;
+    let config = Config::read(path)?;
     tracing::info!(agent = %config.name, hub = %config.hub, "the agent starts");
     let agent = config.agent()?;
     let stop = async {

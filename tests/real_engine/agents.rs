@@ -14,6 +14,7 @@ use certlife_store::Sqlite;
 use crate::world::{World, last_order, spec};
 
 /// Works until it is so: the agent has its own time.
+#[expect(clippy::future_not_send, reason = "each test waits in its own thread")]
 async fn work_until(world: &World, engine: &Engine, so: impl AsyncFn() -> bool) {
     let working = async {
         while !so().await {

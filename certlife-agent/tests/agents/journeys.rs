@@ -60,6 +60,7 @@ impl Fleet {
         self.engine.ensure(wish).await.unwrap();
     }
 
+    #[expect(clippy::future_not_send, reason = "each test waits in its own thread")]
     async fn until(&self, what: &str, so: impl AsyncFn() -> bool) {
         let looking = async {
             while !so().await {

@@ -117,7 +117,7 @@ impl Home {
     pub(crate) fn logs(&self) -> String {
         let logs = ["host.log", "web1/agent.log", "web2/agent.log"];
         let read = |log: &&str| std::fs::read_to_string(self.0.join(log)).unwrap_or_default();
-        logs.iter().map(|log| format!("--- {log}\n{}", read(log))).collect()
+        logs.map(|log| format!("--- {log}\n{}", read(&log))).join("\n")
     }
 
     pub(crate) fn live(&self, agent: &str, file: &str) -> Option<String> {
