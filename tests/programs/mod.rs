@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The features that this build has, so that building an example compiles nothing anew.
-const FEATURES: [(&str, bool); 21] = [
+const FEATURES: [(&str, bool); 22] = [
     ("acme", cfg!(feature = "acme")),
     ("entrust", cfg!(feature = "entrust")),
     ("private-ca", cfg!(feature = "private-ca")),
