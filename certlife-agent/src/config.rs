@@ -7,12 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use certlife_core::{AccountName, Deployer, InputError};
+use certlife_core::{AccountName, Deployer, InputError, SystemClock};
 use certlife_deploy::{
     agent::AgentWorker,
-    local::{Local, Settings},
+    local::{self, Local},
+    windows::{self, Windows},
 };
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 use url::Url;
 
 /// What the configuration file says.
@@ -35,27 +39,51 @@ pub struct Config {
     pub roots: Option<PathBuf>,
     /// Targets of local files, by the name under which the hub may call them.
     #[serde(default)]
-    pub local: Vec<LocalBlock>,
+    pub local: Vec<Block<local::Settings>>,
+    /// Targets of the certificate store and IIS of this machine, likewise. Their settings have no `connection`: the
+    /// agent runs PowerShell itself.
+    #[serde(default, deserialize_with = "on_this_machine")]
+    pub windows: Vec<Block<windows::Settings>>,
 }
 
-/// One target of local files.
+/// One target.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct LocalBlock {
+pub struct Block<S> {
     /// What the hub calls it.
     pub name: AccountName,
     /// The settings of the target.
-    pub settings: Settings,
+    pub settings: S,
 }
 
-/// Not derived: with `flatten` a setting that is not known would be passed over.
-impl<'de> Deserialize<'de> for LocalBlock {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut table = toml::Table::deserialize(deserializer)?;
-        let name = table.remove("name").ok_or_else(|| D::Error::missing_field("name"))?;
-        let name = name.try_into().map_err(D::Error::custom)?;
-        Ok(Self { name, settings: table.try_into().map_err(D::Error::custom)? })
+impl<S: DeserializeOwned> Block<S> {
+    /// Takes the name out. With `flatten` a setting that is not known would be passed over.
+    fn read<E: serde::de::Error>(mut table: toml::Table) -> Result<Self, E> {
+        let name = table.remove("name").ok_or_else(|| E::missing_field("name"))?;
+        let name = name.try_into().map_err(E::custom)?;
+        Ok(Self { name, settings: table.try_into().map_err(E::custom)? })
     }
+}
+
+impl<'de, S: DeserializeOwned> Deserialize<'de> for Block<S> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::read(toml::Table::deserialize(deserializer)?)
+    }
+}
+
+/// Reads blocks whose machine is this one.
+fn on_this_machine<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Block<windows::Settings>>, D::Error> {
+    let tables = Vec::<toml::Table>::deserialize(deserializer)?;
+    let blocks = tables.into_iter().map(|mut table| {
+        let here = toml::Table::from_iter([("kind".to_owned(), "local".into())]);
+        match table.insert("connection".to_owned(), here.into()) {
+            None => Block::read(table),
+            Some(_) => Err(D::Error::custom("leave `connection` out: the agent works on its own machine")),
+        }
+    });
+    blocks.collect()
 }
 
 /// A configuration that cannot be used: which file, and what is wrong with it.
@@ -116,14 +144,22 @@ impl Config {
         if let Some(path) = self.roots {
             agent = agent.roots(read(&path)?);
         }
+        let clock = Arc::new(SystemClock);
+        let local = self.local.into_iter().map(|block| {
+            let target = Local::from_settings(block.settings);
+            (block.name, target.map(|target| Arc::new(target) as Arc<dyn Deployer>))
+        });
+        let windows = self.windows.into_iter().map(|block| {
+            let target = Windows::from_settings(block.settings, clock.clone());
+            (block.name, target.map(|target| Arc::new(target) as Arc<dyn Deployer>))
+        });
         let mut names = BTreeSet::new();
-        for LocalBlock { name, settings } in self.local {
+        for (name, target) in local.chain(windows) {
             let fail = |cause| ConfigError::Value { place: format!("block {name}"), cause };
             if !names.insert(name.clone()) {
                 return Err(fail(InputError::setting("name", "another block has this name")));
             }
-            let local: Arc<dyn Deployer> = Arc::new(Local::from_settings(settings).map_err(fail)?);
-            agent = agent.block(name, local);
+            agent = agent.block(name.clone(), target.map_err(fail)?);
         }
         agent.build().map_err(|cause| ConfigError::Value { place: "the configuration".to_owned(), cause })
     }
@@ -152,6 +188,10 @@ mod tests {
         name = "mail"
         directory = "/etc/mail/tls"
         key_mode = "0640"
+
+        [[windows]]
+        name = "iis"
+        store = "WebHosting"
     "#;
 
     fn message(text: &str) -> String {
@@ -166,9 +206,9 @@ mod tests {
     #[test]
     fn a_whole_configuration_makes_an_agent() {
         let config: Config = toml::from_str(WHOLE).unwrap();
-        assert_eq!(config.local.len(), 2);
+        assert_eq!((config.local.len(), config.windows.len()), (2, 1));
         let agent = format!("{:?}", config.agent().unwrap());
-        assert!(agent.contains("files") && agent.contains("mail"), "{agent}");
+        assert!(["files", "mail", "iis"].iter().all(|block| agent.contains(block)), "{agent}");
     }
 
     #[test]
@@ -179,7 +219,10 @@ mod tests {
             ("/etc/tls", "etc/tls", "block files: setting `directory`: use an absolute path"),
             ("0640", "0777", "block mail: setting `key_mode`"),
             ("token_file", "tokenfile", "unknown field `tokenfile`"),
-            ("[[local]]", "[[windows]]", "unknown field `windows`"),
+            ("\"iis\"", "\"mail\"", "block mail: setting `name`: another block has this name"),
+            ("store = ", "stores = ", "unknown field `stores`"),
+            ("store = ", "timeout_seconds = 1\nstore = ", "block iis: setting `timeout_seconds`"),
+            ("store = ", "connection = 1\nstore = ", "leave `connection` out"),
             ("reload", "command", "unknown field `command`"),
             ("\"/var/lib", "\"var/lib", "setting `state`: give an absolute path"),
         ] {
