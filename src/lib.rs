@@ -182,7 +182,7 @@
 //! | `memory` | store: gone with the process | always there | yes |
 //! | `sqlite` | store: one file | `sqlite` | yes |
 //!
-//! There is one TLS stack, rustls, and one crypto backend, aws-lc-rs, in every combination.
+//! There is one TLS stack, rustls, with one crypto backend, aws-lc-rs, in every combination.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 /// Certificate authorities: the contract, what travels through it, and the vendors that are built in.

@@ -144,7 +144,7 @@ impl Config {
         if let Some(path) = self.roots {
             agent = agent.roots(read(&path)?);
         }
-        let clock = Arc::new(SystemClock);
+        let clock = Arc::new(SystemClock::default());
         let local = self.local.into_iter().map(|block| {
             let target = Local::from_settings(block.settings);
             (block.name, target.map(|target| Arc::new(target) as Arc<dyn Deployer>))
