@@ -41,29 +41,23 @@ impl Shop for fake::Fake {
     }
 }
 
-/// Has a domain validated apart from orders: the program says what to put in place, and a person does.
-async fn validate(place: &Place<fake::Fake>, domain: &str, kind: &str) {
-    let arguments = ["validate-domain", "shop", domain, "--kind", kind];
+/// Has a domain validated apart from orders by an account of the program.
+async fn validate(place: &Place<fake::Fake>, domain: &str, by: [&str; 2]) {
+    let arguments = ["validate-domain", "shop", domain, by[0], by[1], "--wait", "5m"];
+    let told = place.expect(0, &arguments).await;
+    assert!(told.contains(domain) && told.contains("valid"), "{told}");
+}
+
+/// Has a domain validated by hand: the program says what to put in place, and a person does.
+async fn validate_by_hand(place: &Place<fake::Fake>, domain: &str) {
+    let arguments = ["validate-domain", "shop", domain, "--manual", "dns-txt"];
     let told = place.expect(3, &arguments).await;
-    let value = place.shop.world().domain(domain).value();
-    assert!(told.contains(&value), "{value} is not in {told}");
-    let is_valid = async || {
-        let told = place.expect(0, &arguments).await;
-        assert!(told.starts_with(&format!("{domain} is validated until ")), "{told}");
-    };
-    if kind == "http" {
-        let url = told.lines().find_map(|line| line.trim().strip_suffix(" with the content")).unwrap();
-        let path = url.strip_prefix(&format!("http://{domain}")).unwrap();
-        place.outside.serve(path, Some(&value));
-        is_valid().await;
-        place.outside.serve(path, None);
-    } else {
-        let owner = format!("_pki-validation.{domain}");
-        assert!(told.contains(&owner), "{told}");
-        place.expect(0, &["dns", "add", &owner, &value, "--account", "cloud"]).await;
-        is_valid().await;
-        place.expect(0, &["dns", "remove", &owner, &value, "--account", "cloud"]).await;
-    }
+    let (owner, value) = (format!("_pki-validation.{domain}"), place.shop.world().domain(domain).value());
+    assert!(told.contains(&owner) && told.contains(&value), "{value} is not in {told}");
+    place.expect(0, &["dns", "add", &owner, &value, "--account", "cloud"]).await;
+    let told = place.expect(0, &arguments).await;
+    assert!(told.starts_with(&format!("{domain} is validated until ")), "{told}");
+    place.expect(0, &["dns", "remove", &owner, &value, "--account", "cloud"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,8 +66,9 @@ async fn a_certificate_lives_from_the_order_to_its_import() {
     let outside = place.outside.clone();
     place.shop.world().eyes = Some(Arc::new(move |kind, place, value| outside.sees(kind, place, value)));
     place.is_open().await;
-    validate(&place, "by-dns.suite.example", "dns-txt").await;
-    validate(&place, "by-file.suite.example", "http").await;
+    validate(&place, "by-dns.suite.example", ["--dns", "cloud"]).await;
+    validate(&place, "by-file.suite.example", ["--http", "web"]).await;
+    validate_by_hand(&place, "by-hand.suite.example").await;
     place.is_tidy(&["HTTP", "TXT"]);
     place.order("by-dns", Approval::Wanted).await;
     place.order("by-file", Approval::Wanted).await;

@@ -90,7 +90,8 @@ impl Principal {
         check(context, account, &policy).map_err(|input| Error::input(Operation::Command, input))?;
         loop {
             let stored = context.journal.load::<StoredPolicy>(account).await?;
-            if stored.as_ref().is_some_and(|stored| stored.value.policy == policy) {
+            let here = stored.as_ref().map(|stored| stored.value.policy.clone()).unwrap_or_default();
+            if here == policy {
                 return Ok(());
             }
             let now = context.now();
