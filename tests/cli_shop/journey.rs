@@ -79,16 +79,6 @@ impl Outside {
         found
     }
 
-    /// Puts a file there by hand, or takes it away.
-    pub(crate) fn serve(&self, path: &str, content: Option<&str>) {
-        let file = self.web_root.join(path.trim_start_matches('/'));
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        match content {
-            Some(content) => fs::write(file, content).unwrap(),
-            None => fs::remove_file(file).unwrap(),
-        }
-    }
-
     fn files(&self) -> usize {
         let mut open = vec![self.web_root.clone()];
         let mut files = 0;

@@ -33,6 +33,7 @@ impl fmt::Display for Occurrence {
 }
 
 impl fmt::Display for EventKind {
+    #[expect(clippy::too_many_lines, reason = "an event a line or two, and nothing else")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CertificateWanted { identifiers } => write!(f, "wanted for {}", list(identifiers)),
