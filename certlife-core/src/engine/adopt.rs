@@ -74,22 +74,19 @@ impl Principal {
             };
             let mut certificate = Certificate::wanted(spec.clone(), now);
             certificate::became_current(&mut certificate, &version, &identifiers, now);
-            // Without its key it goes nowhere that the wish does not name.
-            if key.is_some() || !spec.deploy.is_empty() {
-                targets::settle(context, &mut changes, &mut certificate).await?;
-            }
-            let due = certificate::settle(&mut certificate, &context.policy(&spec.ca).await?, now);
             let adopted = EventKind::CertificateAdopted {
                 identifiers: spec.identifiers.clone(),
                 with_key: key.is_some(),
             };
             let (fingerprint, not_after) = (chain.fingerprint(), version.info.not_after);
             let current = EventKind::VersionCurrent { version: version.id, fingerprint, not_after };
-            changes
-                .insert(&certificate, due)
-                .insert(&version, None)
-                .event(&self.event(adopted).on(&spec.id))
-                .event(&self.event(current).on(&spec.id));
+            changes.event(&self.event(adopted).on(&spec.id)).event(&self.event(current).on(&spec.id));
+            // Without its key it goes nowhere that the wish does not name.
+            if key.is_some() || !spec.deploy.is_empty() {
+                targets::settle(context, &mut changes, &mut certificate).await?;
+            }
+            let due = certificate::settle(&mut certificate, &context.policy(&spec.ca).await?, now);
+            changes.insert(&certificate, due).insert(&version, None);
             match context.journal.commit(changes).await {
                 Ok(()) => return Ok(certificate),
                 // Somebody else adopted it in the same moment.
