@@ -13,6 +13,7 @@
 
 mod command;
 mod install;
+#[cfg_attr(not(feature = "local"), expect(dead_code, reason = "over SSH no keys are made"))]
 mod keys;
 mod layout;
 mod owner;
@@ -21,10 +22,11 @@ mod tree;
 mod version;
 mod web;
 
+#[cfg(feature = "local")]
+pub(crate) use self::keys::make as make_key;
 pub(crate) use self::{
     command::{Command, PATH, Slots},
     install::{Machine, Step, install, installed, probe, roll_back, uninstall},
-    keys::make as make_key,
     layout::{Layout, LayoutSettings},
     tree::{Found, Kind, Made, Rights, Tree, in_the_way, io_failed},
     version::AllRights,
