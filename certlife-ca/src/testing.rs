@@ -77,15 +77,6 @@ impl Host {
     }
 }
 
-/// Whether `work` came to the point at which `plan` crashes; what it held is gone then.
-pub(crate) async fn crashes(plan: &CrashPlan, work: impl Future<Output = ()>) -> bool {
-    tokio::select! {
-        biased;
-        () = plan.crashed() => true,
-        () = work => false,
-    }
-}
-
 pub(crate) fn www() -> CertificateId {
     "www".parse().unwrap()
 }

@@ -70,6 +70,15 @@ impl CrashPlan {
         self.crashed.notified().await;
     }
 
+    /// Lets `work` go on to its end or to the crash; returns whether it crashed. What it held is dropped then.
+    pub async fn interrupts(&self, work: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            biased;
+            () = self.crashed() => true,
+            () = work => false,
+        }
+    }
+
     async fn point(&self) {
         let number = self.passed.fetch_add(1, Ordering::SeqCst) + 1;
         if number < self.at {

@@ -101,11 +101,7 @@ async fn whatever_the_point_of_a_crash_nothing_that_was_given_up_stays_open_at_t
             engine.ensure(spec("www", &["example.com"])).await.unwrap();
             world.work(&engine, Duration::from_mins(1)).await;
         };
-        let crashed = tokio::select! {
-            biased;
-            () = plan.crashed() => true,
-            () = work => false,
-        };
+        let crashed = plan.interrupts(work).await;
         world.clock.advance(Duration::from_mins(2));
         let engine = world.engine().await;
         engine.ensure(spec("www", &["example.com"])).await.unwrap();

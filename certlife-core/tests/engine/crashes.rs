@@ -13,11 +13,7 @@ use crate::world::{DAY, World, id, only_order, spec};
 
 /// Works until nothing is due for an hour, or until the plan crashes it.
 async fn work_or_crash(world: &World, engine: &Engine, plan: &Arc<CrashPlan>) -> bool {
-    tokio::select! {
-        biased;
-        () = plan.crashed() => true,
-        () = world.work(engine, Duration::from_hours(1)) => false,
-    }
+    plan.interrupts(world.work(engine, Duration::from_hours(1))).await
 }
 
 /// Wants a certificate, crashes at point `at`, and lets a second engine go on after the lease has run out. Returns

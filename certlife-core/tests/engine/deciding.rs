@@ -167,11 +167,7 @@ async fn a_crash_at_any_point_loses_no_decision() {
             engine.decide_version(version, Decision::Suspend).await.unwrap();
             world.work(&engine, DAY).await;
         };
-        let crashed = tokio::select! {
-            biased;
-            () = plan.crashed() => true,
-            () = work => false,
-        };
+        let crashed = plan.interrupts(work).await;
         world.clock.advance(Duration::from_mins(2));
         let engine = world.engine().await;
         world.work(&engine, DAY).await;

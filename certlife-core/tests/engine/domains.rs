@@ -196,11 +196,7 @@ async fn whatever_the_point_of_a_crash_the_domain_is_proven_and_nothing_is_left(
                 engine.prove_domain(&ca(), &name(), route.clone(), false).await.unwrap();
                 world.work(&engine, DAY).await;
             };
-            let crashed = tokio::select! {
-                biased;
-                () = plan.crashed() => true,
-                () = work => false,
-            };
+            let crashed = plan.interrupts(work).await;
             world.clock.advance(Duration::from_mins(2));
             let engine = world.engine().await;
             if engine.managed_domain(&ca(), &name()).await.is_err() {

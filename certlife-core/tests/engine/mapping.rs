@@ -159,11 +159,7 @@ async fn a_crash_while_certificates_follow_a_mapping_leaves_none_behind() {
             engine.set_mappings(&mappings).await.unwrap();
             world.work(&engine, HOUR).await;
         };
-        let crashed = tokio::select! {
-            biased;
-            () = plan.crashed() => true,
-            () = journey => false,
-        };
+        let crashed = plan.interrupts(journey).await;
         let engine = self::engine(&world, None).await;
         world.clock.advance(Duration::from_mins(2));
         if engine.mappings().await.unwrap() != mappings {

@@ -176,11 +176,7 @@ async fn a_crash_while_a_change_is_applied_leaves_nobody_out() {
             set(&engine, policy.clone()).await;
             engine.pass().await.unwrap();
         };
-        let crashed = tokio::select! {
-            biased;
-            () = plan.crashed() => true,
-            () = work => false,
-        };
+        let crashed = plan.interrupts(work).await;
         world.clock.advance(Duration::from_mins(2));
         let engine = world.engine().await;
         set(&engine, policy).await;

@@ -106,11 +106,7 @@ async fn a_crash_at_any_point_loses_no_revocation() {
                 true
             }
         };
-        let crashed = tokio::select! {
-            biased;
-            () = plan.crashed() => true,
-            () = world.work(&engine, DAY) => false,
-        };
+        let crashed = plan.interrupts(world.work(&engine, DAY)).await;
         drop(engine);
         let engine = world.engine().await;
         world.clock.advance(Duration::from_mins(2));

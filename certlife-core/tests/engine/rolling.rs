@@ -312,11 +312,7 @@ async fn whatever_the_point_of_a_crash_every_wave_comes_after_the_one_before() {
             engine.continue_rollout(&www).await.unwrap();
             site.work(&engine, HOUR).await;
         };
-        let crashed = tokio::select! {
-            biased;
-            () = plan.crashed() => true,
-            () = journey => false,
-        };
+        let crashed = plan.interrupts(journey).await;
         let engine = site.engine().await;
         site.world.clock.advance(Duration::from_mins(2));
         if current(&engine).await == first {

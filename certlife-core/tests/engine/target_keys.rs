@@ -67,11 +67,7 @@ async fn a_crash_at_any_point_ends_with_one_order_and_one_key() {
             engine.ensure(on_target(KeyChange::Rotate)).await.unwrap();
             world.work(&engine, Duration::from_hours(1)).await;
         };
-        let crashed = tokio::select! {
-            biased;
-            () = plan.crashed() => true,
-            () = journey => false,
-        };
+        let crashed = plan.interrupts(journey).await;
         if !crashed {
             break;
         }

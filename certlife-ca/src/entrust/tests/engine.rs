@@ -17,7 +17,7 @@ use super::{
     },
     *,
 };
-use crate::testing::{self, DAY, Outside, crashes, newest_order, www};
+use crate::testing::{self, DAY, Outside, newest_order, www};
 
 /// A host with one account.
 struct Host {
@@ -118,7 +118,7 @@ async fn whatever_the_point_of_a_crash_one_order_is_paid() {
             engine.ensure(spec(&OrderOptions::new())).await.unwrap();
             host.work(&engine, Duration::from_hours(1)).await;
         };
-        if !crashes(&plan, work).await {
+        if !plan.interrupts(work).await {
             break;
         }
         host.scene.clock.advance(Duration::from_mins(2));
@@ -205,7 +205,7 @@ async fn whatever_the_point_of_a_crash_a_domain_is_proven_and_nothing_is_left() 
                 engine.prove_domain(&account, &domain, route.clone(), true).await.unwrap();
                 host.work(&engine, DAY).await;
             };
-            let crashed = crashes(&plan, work).await;
+            let crashed = plan.interrupts(work).await;
             host.scene.clock.advance(Duration::from_mins(2));
             let engine = host.engine().await;
             if engine.managed_domain(&account, &domain).await.is_err() {

@@ -12,7 +12,7 @@ use certlife_testkit::crash::CrashPlan;
 use super::*;
 use crate::{
     sectigo::{Settings, fake::DomainRecord},
-    testing::{self, DAY, Outside, crashes, newest_order, www},
+    testing::{self, DAY, Outside, newest_order, www},
 };
 
 /// A host with one account, and with DNS and a web server that it may change.
@@ -160,7 +160,7 @@ async fn whatever_the_point_of_a_crash_one_order_is_paid() {
             engine.ensure(spec()).await.unwrap();
             host.work(&engine, Duration::from_hours(1)).await;
         };
-        if !crashes(&plan, work).await {
+        if !plan.interrupts(work).await {
             break;
         }
         host.fx.clock.advance(Duration::from_mins(2));
@@ -185,7 +185,7 @@ async fn whatever_the_point_of_a_crash_one_validated_order_is_paid_and_dns_is_ti
             engine.ensure(by_dns()).await.unwrap();
             host.work(&engine, Duration::from_hours(1)).await;
         };
-        if !crashes(&plan, work).await {
+        if !plan.interrupts(work).await {
             break;
         }
         host.fx.clock.advance(Duration::from_mins(2));
@@ -215,7 +215,7 @@ async fn whatever_the_point_of_a_crash_one_renewal_is_paid() {
             engine.renew(&www()).await.unwrap();
             host.work(&engine, Duration::from_hours(1)).await;
         };
-        if !crashes(&plan, work).await {
+        if !plan.interrupts(work).await {
             break;
         }
         host.fx.clock.advance(Duration::from_mins(2));
@@ -376,7 +376,7 @@ async fn whatever_the_point_of_a_crash_a_domain_is_proven_and_nothing_is_left() 
                 engine.prove_domain(&account, &domain, route.clone(), true).await.unwrap();
                 host.work(&engine, DAY).await;
             };
-            let crashed = crashes(&plan, work).await;
+            let crashed = plan.interrupts(work).await;
             host.fx.clock.advance(Duration::from_mins(2));
             let engine = host.engine().await;
             if engine.managed_domain(&account, &domain).await.is_err() {

@@ -15,7 +15,7 @@ use certlife_testkit::crash::CrashPlan;
 use serde_json::json;
 
 use super::{super::Settings, *};
-use crate::testing::{DAY, Host, Outside, crashes, newest_order, www};
+use crate::testing::{DAY, Host, Outside, newest_order, www};
 
 const HOUR: Duration = Duration::from_hours(1);
 /// A product of Sectigo, and one of DigiCert.
@@ -209,7 +209,7 @@ async fn whatever_the_point_of_a_crash_one_order_is_paid() {
                 engine.ensure(wish()).await.unwrap();
                 house.host.work(&engine, DAY).await;
             };
-            if !crashes(&plan, work).await {
+            if !plan.interrupts(work).await {
                 break;
             }
             house.desk.clock.advance(Duration::from_mins(2));
@@ -245,7 +245,7 @@ async fn whatever_the_point_of_a_crash_one_reissue_is_asked_for() {
                 engine.reissue(&www(), None).await.unwrap();
                 house.host.work(&engine, DAY).await;
             };
-            if !crashes(&plan, work).await {
+            if !plan.interrupts(work).await {
                 break;
             }
             house.desk.clock.advance(Duration::from_mins(2));
