@@ -5,6 +5,8 @@
 //! Each keeps the contract of [`certlife_core::Deployer`] and runs the same conformance suite.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(feature = "agent", feature = "rustls"))]
+mod accept;
 #[cfg(feature = "agent")]
 pub mod agent;
 #[cfg(any(feature = "local", feature = "ssh"))]

@@ -15,15 +15,12 @@ use certlife_core::{Error, ErrorKind, Identifier, Operation, Result};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use super::{AGENT, authority::ServerIdentity, hub::AgentHub, service::PeerCertificate};
+use crate::accept;
 
 /// How many connections are served at once; more wait in the operating system's queue.
 const MAX_CONNECTIONS: usize = 4_096;
@@ -31,8 +28,6 @@ const MAX_CONNECTIONS: usize = 4_096;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The most of a request's head that is read.
 const MAX_HEAD: usize = 16 * 1_024;
-/// How long to wait after a failure to accept, as when the process has no file descriptor left.
-const BREATHER: Duration = Duration::from_millis(100);
 
 impl AgentHub {
     /// Makes a configuration for a TLS server that agents trust, under these names: with a certificate of the hub's CA,
@@ -104,29 +99,11 @@ impl AgentListener {
 
     /// Serves until `shutdown` is ready. Dropping the future, too, ends it and closes every connection.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
-        tokio::select! {
-            () = shutdown => {}
-            () = self.accept() => {}
-        }
-    }
-
-    async fn accept(self) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            while connections.try_join_next().is_some() {}
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let Ok((stream, _)) = self.listener.accept().await else {
-                tokio::time::sleep(BREATHER).await;
-                continue;
-            };
-            let (hub, acceptor) = (self.hub.clone(), self.acceptor.clone());
-            connections.spawn(async move {
-                // Whoever is too slow, or breaks the protocol, is left alone.
-                answer(hub, acceptor, stream).await;
-                drop(slot);
-            });
-        }
+        accept::serve(self.listener, MAX_CONNECTIONS, shutdown, |stream| {
+            // Whoever is too slow, or breaks the protocol, is left alone.
+            answer(self.hub.clone(), self.acceptor.clone(), stream)
+        })
+        .await;
     }
 }
 

@@ -1,16 +1,13 @@
 //! A web server for nothing but challenges, for hosts that have none on port 80.
 
-use std::{convert::Infallible, future::ready, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::ready, io, net::SocketAddr, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::http01::Http01;
+use crate::accept;
 
 /// How many connections are served at once; more wait in the operating system's queue.
 const MAX_CONNECTIONS: usize = 256;
@@ -19,8 +16,6 @@ const MAX_DURATION: Duration = Duration::from_secs(10);
 /// The most of a request's head that is read; hyper takes no less.
 const MAX_HEAD: usize = 8_192;
 const MAX_HEADERS: usize = 64;
-/// How long to wait after a failure to accept, as when the process has no file descriptor left.
-const BREATHER: Duration = Duration::from_millis(100);
 
 /// Answers `http-01` challenges on an address of its own; made by
 /// [`Rustls::http01_listener`](super::Rustls::http01_listener).
@@ -49,29 +44,14 @@ impl Http01Listener {
 
     /// Serves until `shutdown` is ready. Dropping the future, too, ends it and closes every connection.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
-        tokio::select! {
-            () = shutdown => {}
-            () = self.accept() => {}
-        }
-    }
-
-    async fn accept(self) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            while connections.try_join_next().is_some() {}
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let Ok((stream, _)) = self.listener.accept().await else {
-                tokio::time::sleep(BREATHER).await;
-                continue;
-            };
+        accept::serve(self.listener, MAX_CONNECTIONS, shutdown, |stream| {
             let http01 = self.http01.clone();
-            connections.spawn(async move {
+            async move {
                 // Whoever is too slow, or breaks the protocol, is left alone.
                 let _ = tokio::time::timeout(MAX_DURATION, answer(http01, stream)).await;
-                drop(slot);
-            });
-        }
+            }
+        })
+        .await;
     }
 }
 
