@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::Local;
 use crate::{
     files::{FileName, NamedForm},
-    versions::{Command, Layout, LayoutSettings},
+    versions::{Command, Layout, LayoutSettings, defaults},
 };
 
 /// The settings of a target of local files, as a host keeps them.
@@ -30,13 +30,13 @@ pub struct Settings {
     #[serde(default)]
     pub group: Option<String>,
     /// Who may read and write the files with the key, in octal digits: at most `0660`. Defaults to `0600`.
-    #[serde(default = "default_key_mode")]
+    #[serde(default = "defaults::key_mode")]
     pub key_mode: String,
     /// Who may read and write the files without the key, in octal digits: at most `0664`. Defaults to `0644`.
-    #[serde(default = "default_certificate_mode")]
+    #[serde(default = "defaults::certificate_mode")]
     pub certificate_mode: String,
     /// Who may enter the directories, in octal digits: `0700`, `0750` or `0755`. Defaults to `0755`.
-    #[serde(default = "default_directory_mode")]
+    #[serde(default = "defaults::directory_mode")]
     pub directory_mode: String,
     /// Whether to write `combined.pem`, key and full chain in one file, as `HAProxy` reads it. Defaults to no.
     #[serde(default)]
@@ -46,7 +46,7 @@ pub struct Settings {
     #[serde(default)]
     pub files: Vec<NamedForm>,
     /// How many old versions to keep besides the live one and the one that it replaced, 0 to 100. Defaults to 3.
-    #[serde(default = "default_keep")]
+    #[serde(default = "defaults::keep")]
     #[schemars(range(max = 100))]
     pub keep: usize,
     /// A program with its arguments that says whether the new version may go live, by its exit status. No
@@ -60,33 +60,13 @@ pub struct Settings {
     #[serde(default)]
     pub reload: Vec<String>,
     /// How long a command may take: 1 to 600 seconds. Defaults to 60.
-    #[serde(default = "default_command_timeout")]
+    #[serde(default = "defaults::command_timeout")]
     #[schemars(range(min = 1, max = 600))]
     pub command_timeout_seconds: u64,
     /// The directory that a web server shows as `/` on port 80, an absolute path to an existing directory.
     /// Defaults to none, and then HTTP challenges are not answered here.
     #[serde(default)]
     pub web_root: Option<PathBuf>,
-}
-
-fn default_key_mode() -> String {
-    "0600".to_owned()
-}
-
-fn default_certificate_mode() -> String {
-    "0644".to_owned()
-}
-
-fn default_directory_mode() -> String {
-    "0755".to_owned()
-}
-
-fn default_keep() -> usize {
-    3
-}
-
-fn default_command_timeout() -> u64 {
-    60
 }
 
 /// Settings that were checked.
@@ -107,15 +87,15 @@ impl Settings {
             directory: directory.into(),
             owner: None,
             group: None,
-            key_mode: default_key_mode(),
-            certificate_mode: default_certificate_mode(),
-            directory_mode: default_directory_mode(),
+            key_mode: defaults::key_mode(),
+            certificate_mode: defaults::certificate_mode(),
+            directory_mode: defaults::directory_mode(),
             combined: false,
             files: Vec::new(),
-            keep: default_keep(),
+            keep: defaults::keep(),
             check: Vec::new(),
             reload: Vec::new(),
-            command_timeout_seconds: default_command_timeout(),
+            command_timeout_seconds: defaults::command_timeout(),
             web_root: None,
         }
     }
@@ -137,14 +117,12 @@ impl Settings {
             keep: self.keep,
         };
         let layout = layout.check()?;
-        if !(1..=600).contains(&self.command_timeout_seconds) {
-            return Err(InputError::setting("command_timeout_seconds", "use 1 to 600 seconds"));
-        }
+        let command_timeout = defaults::check_command_timeout(self.command_timeout_seconds)?;
         Ok(Plan {
             layout,
             check: Command::new("check", self.check, is_absolute)?,
             reload: Command::new("reload", self.reload, is_absolute)?,
-            command_timeout: Duration::from_secs(self.command_timeout_seconds),
+            command_timeout,
             directory: self.directory,
             web_root: self.web_root,
         })
@@ -252,7 +230,7 @@ impl LocalBuilder {
     /// Stops a command after this time: 1 s to 10 min, in whole seconds, rounded up. Defaults to 1 min.
     #[must_use]
     pub fn command_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.command_timeout_seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
+        self.settings.command_timeout_seconds = defaults::seconds(timeout);
         self
     }
 

@@ -10,7 +10,7 @@ use super::{Ssh, presets::Preset};
 use crate::{
     files::{FileName, NamedForm},
     remote::{Route, Server},
-    versions::{Command, Layout, LayoutSettings},
+    versions::{Command, Layout, LayoutSettings, defaults},
 };
 
 /// The settings of a Unix machine, as a host keeps them.
@@ -43,13 +43,13 @@ pub struct Settings {
     #[serde(default)]
     pub group: Option<String>,
     /// Who may read and write the files with the key, in octal digits: at most `0660`. Defaults to `0600`.
-    #[serde(default = "default_key_mode")]
+    #[serde(default = "defaults::key_mode")]
     pub key_mode: String,
     /// Who may read and write the files without the key, in octal digits: at most `0664`. Defaults to `0644`.
-    #[serde(default = "default_certificate_mode")]
+    #[serde(default = "defaults::certificate_mode")]
     pub certificate_mode: String,
     /// Who may enter the directories, in octal digits: `0700`, `0750` or `0755`. Defaults to `0755`.
-    #[serde(default = "default_directory_mode")]
+    #[serde(default = "defaults::directory_mode")]
     pub directory_mode: String,
     /// Whether to write `combined.pem`, key and full chain in one file, as `HAProxy` reads it. Defaults to no, or to
     /// what the preset says.
@@ -60,7 +60,7 @@ pub struct Settings {
     #[serde(default)]
     pub files: Vec<NamedForm>,
     /// How many old versions to keep besides the live one and the one that it replaced, 0 to 100. Defaults to 3.
-    #[serde(default = "default_keep")]
+    #[serde(default = "defaults::keep")]
     #[schemars(range(max = 100))]
     pub keep: usize,
     /// A program with its arguments that says whether the new version may go live, by its exit status. In arguments
@@ -74,7 +74,7 @@ pub struct Settings {
     #[serde(default)]
     pub reload: Option<Vec<String>>,
     /// How long a command may take: 1 to 600 seconds. Defaults to 60.
-    #[serde(default = "default_command_timeout")]
+    #[serde(default = "defaults::command_timeout")]
     #[schemars(range(min = 1, max = 600))]
     pub command_timeout_seconds: u64,
     /// The directory that a web server of the machine shows as `/` on port 80, an absolute path to an existing
@@ -102,26 +102,6 @@ fn default_connect_timeout() -> u64 {
     20
 }
 
-fn default_key_mode() -> String {
-    "0600".to_owned()
-}
-
-fn default_certificate_mode() -> String {
-    "0644".to_owned()
-}
-
-fn default_directory_mode() -> String {
-    "0755".to_owned()
-}
-
-fn default_keep() -> usize {
-    3
-}
-
-fn default_command_timeout() -> u64 {
-    60
-}
-
 /// Settings that were checked.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -147,15 +127,15 @@ impl Settings {
             sudo: Sudo::default(),
             owner: None,
             group: None,
-            key_mode: default_key_mode(),
-            certificate_mode: default_certificate_mode(),
-            directory_mode: default_directory_mode(),
+            key_mode: defaults::key_mode(),
+            certificate_mode: defaults::certificate_mode(),
+            directory_mode: defaults::directory_mode(),
             combined: None,
             files: Vec::new(),
-            keep: default_keep(),
+            keep: defaults::keep(),
             check: None,
             reload: None,
-            command_timeout_seconds: default_command_timeout(),
+            command_timeout_seconds: defaults::command_timeout(),
             web_root: None,
         }
     }
@@ -163,9 +143,7 @@ impl Settings {
     pub(super) fn check(self, clock: Arc<dyn Clock>) -> Result<Plan, InputError> {
         let directory = absolute("directory", &self.directory)?;
         let web_root = self.web_root.map(|root| absolute("web_root", &root)).transpose()?;
-        if !(1..=600).contains(&self.command_timeout_seconds) {
-            return Err(InputError::setting("command_timeout_seconds", "use 1 to 600 seconds"));
-        }
+        let command_timeout = defaults::check_command_timeout(self.command_timeout_seconds)?;
         let usual = self.preset.map(Preset::usual).unwrap_or_default();
         let layout = LayoutSettings {
             makes_keys: false,
@@ -182,7 +160,7 @@ impl Settings {
             layout: layout.check()?,
             check: Command::new("check", self.check.unwrap_or(usual.check), is_absolute)?,
             reload: Command::new("reload", self.reload.unwrap_or(usual.reload), is_absolute)?,
-            command_timeout: Duration::from_secs(self.command_timeout_seconds),
+            command_timeout,
             sudo: self.sudo,
             directory,
             web_root,
@@ -234,7 +212,7 @@ impl SshBuilder {
     /// Gives up connecting and logging in after this time: 1 s to 5 min, in whole seconds, rounded up. Defaults to 20 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.connect_timeout_seconds = seconds(timeout);
+        self.settings.connect_timeout_seconds = defaults::seconds(timeout);
         self
     }
 
@@ -327,7 +305,7 @@ impl SshBuilder {
     /// Stops a command after this time: 1 s to 10 min, in whole seconds, rounded up. Defaults to 1 min.
     #[must_use]
     pub fn command_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.command_timeout_seconds = seconds(timeout);
+        self.settings.command_timeout_seconds = defaults::seconds(timeout);
         self
     }
 
@@ -354,8 +332,4 @@ impl SshBuilder {
     pub fn build(self) -> Result<Ssh, InputError> {
         Ssh::from_settings(self.settings, self.clock)
     }
-}
-
-fn seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -12,6 +12,7 @@
 //! same place.
 
 mod command;
+pub(crate) mod defaults;
 mod install;
 #[cfg_attr(not(feature = "local"), expect(dead_code, reason = "over SSH no keys are made"))]
 mod keys;
