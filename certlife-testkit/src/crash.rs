@@ -22,7 +22,7 @@ use certlife_core::{
     dns::{Added, Distribution, DnsCapabilities, DnsRecord, RecordHandle, Zone},
     store::{Batch, Claim, Claimed, Committed, Cursor, Key, Lease, Page, Query, Record},
 };
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// Counts points and crashes at one of them.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct CrashPlan {
     at: usize,
     manner: Manner,
     passed: AtomicUsize,
-    crashed: Notify,
+    crashed: watch::Sender<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl CrashPlan {
     }
 
     fn new(at: usize, manner: Manner) -> Arc<Self> {
-        Arc::new(Self { at, manner, passed: AtomicUsize::new(0), crashed: Notify::new() })
+        Arc::new(Self { at, manner, passed: AtomicUsize::new(0), crashed: watch::Sender::new(false) })
     }
 
     /// How many points were passed.
@@ -67,7 +67,8 @@ impl CrashPlan {
 
     /// Returns once a worker is frozen.
     pub async fn crashed(&self) {
-        self.crashed.notified().await;
+        // The sender is this plan's own, so that there is no end to wait for.
+        let _ = self.crashed.subscribe().wait_for(|crashed| *crashed).await;
     }
 
     /// Lets `work` go on to its end or to the crash; returns whether it crashed. What it held is dropped then.
@@ -79,7 +80,8 @@ impl CrashPlan {
         }
     }
 
-    async fn point(&self) {
+    /// Passes a point, or crashes there and never returns: for effects that no wrapper of this module sees.
+    pub async fn point(&self) {
         let number = self.passed.fetch_add(1, Ordering::SeqCst) + 1;
         if number < self.at {
             return;
@@ -87,7 +89,7 @@ impl CrashPlan {
         if self.manner == Manner::Kill {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
-        self.crashed.notify_one();
+        self.crashed.send_replace(true);
         // Whoever comes after the crash is dead as well.
         std::future::pending::<()>().await;
     }

@@ -155,7 +155,7 @@ impl Tree for Disk {
     async fn remove_directory(&self, path: &str) -> Result<bool, ErrorKind> {
         let path = self.path(path);
         // Fails if something is in it.
-        self.on_files(move || Ok(fs::remove_dir(&path).is_ok())).await
+        self.on_files(move || Ok(existing(fs::remove_dir(&path)).is_ok())).await
     }
 
     async fn save(&self, path: &str) -> Result<(), ErrorKind> {

@@ -2,6 +2,7 @@
 
 mod challenges;
 mod commands;
+mod crashes;
 mod files;
 mod forms;
 mod keys;
@@ -18,6 +19,7 @@ use certlife_core::{
     deploy::Bundle,
 };
 use certlife_testkit::{
+    crash::CrashPlan,
     deploy::{DeployFixture, Issuer, Seen},
     dns::Cannot,
 };
@@ -88,6 +90,11 @@ impl DeployFixture for Machine {
     async fn seen(&self, certificate: &CertificateId, _: &Identifier) -> Option<Seen> {
         let place = self.certificates().join(certificate.as_str());
         let live = place.join(fs::read_link(place.join("live")).ok()?);
+        // A server that runs as somebody else gets there.
+        for directory in [&place, &place.join("versions"), &live] {
+            let mode = fs::metadata(directory).unwrap().mode();
+            assert_eq!(mode & 0o050, 0o050, "{} has {mode:o}", directory.display());
+        }
         let chain = Chain::from_pem(&fs::read_to_string(live.join("fullchain.pem")).unwrap()).unwrap();
         let key_hash = chain.info().unwrap().key_hash;
         let key_in = |name: &str| {
@@ -143,6 +150,17 @@ impl DeployFixture for Machine {
         Ok(Arc::new(broken.build().unwrap()))
     }
 
+    fn crashing(&self, plan: &Arc<CrashPlan>) -> Result<Arc<dyn Deployer>, Cannot> {
+        Ok(Arc::new(crashes::Mortal { local: self.local(), plan: Arc::clone(plan) }))
+    }
+
+    async fn remains(&self) -> Result<Vec<String>, Cannot> {
+        let mut found = entries_below(&self.certificates());
+        found.retain(|path| !path.ends_with(".lock"));
+        found.extend(entries_below(&self.path("web")));
+        Ok(found.iter().map(|path| path.display().to_string()).collect())
+    }
+
     fn secrets(&self) -> Result<Vec<String>, Cannot> {
         Err(Cannot("local files take no credentials"))
     }
@@ -165,16 +183,22 @@ fn stores() -> Vec<NamedForm> {
     .collect()
 }
 
-/// Every file below a directory, links not followed. What disappears meanwhile is passed over.
-fn files_below(directory: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
+/// Everything below a directory, links not followed. What disappears meanwhile is passed over.
+fn entries_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => files.extend(files_below(&entry.path())),
-            Ok(kind) if kind.is_file() => files.push(entry.path()),
-            _ => {}
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(entries_below(&entry.path()));
         }
+        found.push(entry.path());
     }
+    found
+}
+
+/// Every file below a directory.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = entries_below(directory);
+    files.retain(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file()));
     files
 }
 

@@ -141,6 +141,17 @@ impl Table {
         self.announce(&certificate);
     }
 
+    /// The keys of everything that is held, as a test wants to know it.
+    #[cfg(test)]
+    pub(super) fn remains(&self) -> Vec<String> {
+        let places = self.places.keys().map(ToString::to_string);
+        let indexes =
+            self.names.keys().cloned().chain(self.addressed.iter().map(|it| format!("{:?}", it.names)));
+        let challenges =
+            self.files.keys().map(|path| path.as_str().to_owned()).chain(self.responses.keys().cloned());
+        places.chain(indexes).chain(challenges).collect()
+    }
+
     pub(super) fn installed(&self, certificate: &CertificateId) -> Option<Installed> {
         let served = self.places.get(certificate)?.served()?;
         Some(Installed { fingerprint: served.fingerprint, version: Some(served.version) })

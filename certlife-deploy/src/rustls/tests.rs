@@ -11,6 +11,7 @@ use certlife_core::{
     tls::{ServedChain, served_over},
 };
 use certlife_testkit::{
+    crash::{CrashPlan, Crashing},
     deploy::{DeployFixture, Issuer, Seen},
     dns::Cannot,
 };
@@ -124,6 +125,15 @@ impl DeployFixture for Process {
 
     fn with_broken_target(&self) -> Result<Arc<dyn Deployer>, Cannot> {
         Err(Cannot("the target is the process itself, which does not fail while it runs"))
+    }
+
+    /// Its worker dies; the table is the process's, and lives on.
+    fn crashing(&self, plan: &Arc<CrashPlan>) -> Result<Arc<dyn Deployer>, Cannot> {
+        Ok(Crashing::new(self.deployer(), plan))
+    }
+
+    async fn remains(&self) -> Result<Vec<String>, Cannot> {
+        Ok(self.server.read().remains())
     }
 
     fn secrets(&self) -> Result<Vec<String>, Cannot> {

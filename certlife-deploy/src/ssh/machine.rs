@@ -376,7 +376,7 @@ impl Tree for Files {
         match self.sftp().remove_directory(&self.path(path)).await {
             Err(Refusal::Lost(kind)) => Err(kind),
             // Fails if something is in it.
-            done => Ok(done.is_ok()),
+            done => Ok(matches!(done, Ok(()) | Err(Refusal::NotFound))),
         }
     }
 

@@ -116,6 +116,7 @@ pub(crate) async fn uninstall(
     layout: &Layout,
     certificate: &CertificateId,
 ) -> Result<(), ErrorKind> {
+    place::remove_unnamed(tree).await?;
     match Place::open(tree, layout, certificate).await? {
         Some(place) => place.remove().await,
         None => Ok(()),

@@ -10,15 +10,16 @@ use certlife_core::{
 use super::{
     keys,
     layout::Layout,
-    tree::{Made, Tree, in_the_way, io_failed, is_real_directory, unused_name},
+    tree::{Made, Rights, Tree, in_the_way, io_failed, is_real_directory, unused_name},
     version::{self, AllRights, Files, Record, VersionDir},
 };
 use crate::files;
 
 const VERSIONS: &str = "versions";
 const LIVE: &str = "live";
-/// What an install that was interrupted may leave behind; the next one removes it.
-const NEW_VERSION: &str = ".new";
+/// What is made under this name gets its own once it is whole. A call that was interrupted may leave it behind; the next
+/// one removes it.
+const NEW: &str = ".new";
 const NEW_LIVE: &str = ".live-new";
 /// How many directories of one version are made, each because the one before was spoiled.
 const MAX_COPIES: u32 = 1_000;
@@ -109,6 +110,7 @@ pub(super) async fn prepare<T: Tree>(
     if version::read_record(tree, &path).await?.as_ref() != Some(&record) {
         version::write_record(tree, &path, &record, rights).await?;
     }
+    tree.label(&place.root).await?;
     let needed: Vec<_> = [Some(&dir), live.as_ref()].into_iter().flatten().collect();
     place.prune(&needed, replaced).await?;
     if layout.makes_keys {
@@ -143,6 +145,25 @@ pub(super) async fn roll_back(
     Ok(back.map(|dir| place.path(&dir)))
 }
 
+fn below(parent: &str, name: &str) -> String {
+    if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") }
+}
+
+/// Makes a directory that has its rights from the moment that it is there.
+async fn make_directory(tree: &impl Tree, parent: &str, name: &str, rights: Rights) -> Result<(), ErrorKind> {
+    let (new, path) = (below(parent, NEW), below(parent, name));
+    tree.remove_directory(&new).await?;
+    tree.make_directory(&new).await?.surely("make", tree, &new)?;
+    tree.set_directory_rights(&new, rights).await?;
+    tree.rename(&new, &path).await?.surely("make", tree, &path)?;
+    tree.save(parent).await
+}
+
+/// Removes what is left of a certificate whose first install was interrupted before its directory had its name.
+pub(super) async fn remove_unnamed(tree: &impl Tree) -> Result<(), ErrorKind> {
+    tree.remove_directory(NEW).await.map(drop)
+}
+
 /// Tests that a file can be made in the directory, with its rights.
 pub(super) async fn probe(tree: &impl Tree, rights: &AllRights) -> Result<(), ErrorKind> {
     let test = unused_name(".probe-")?;
@@ -163,9 +184,12 @@ impl<'a, T: Tree> Place<'a, T> {
         certificate: &CertificateId,
     ) -> Result<Option<Self>, ErrorKind> {
         let root = certificate.to_string();
-        let there = is_real_directory(tree, &root).await?
-            && is_real_directory(tree, &format!("{root}/{VERSIONS}")).await?;
-        Ok(there.then_some(Self { tree, layout, root }))
+        if !is_real_directory(tree, &root).await? {
+            return Ok(None);
+        }
+        // A place of which nothing else is left is none of versions either, but never one of somebody else's.
+        is_real_directory(tree, &format!("{root}/{VERSIONS}")).await?;
+        Ok(Some(Self { tree, layout, root }))
     }
 
     /// Opens a place that an install has just made.
@@ -185,12 +209,9 @@ impl<'a, T: Tree> Place<'a, T> {
         rights: &AllRights,
     ) -> Result<Self, ErrorKind> {
         let root = certificate.to_string();
-        for (directory, parent) in [(root.clone(), ""), (format!("{root}/{VERSIONS}"), root.as_str())] {
-            if !is_real_directory(tree, &directory).await? {
-                tree.make_directory(&directory).await?.surely("make", tree, &directory)?;
-                tree.set_directory_rights(&directory, rights.directory).await?;
-                tree.label(&directory).await?;
-                tree.save(parent).await?;
+        for (parent, name) in [("", root.as_str()), (root.as_str(), VERSIONS)] {
+            if !is_real_directory(tree, &below(parent, name)).await? {
+                make_directory(tree, parent, name, rights.directory).await?;
             }
         }
         Ok(Self { tree, layout, root })
@@ -252,6 +273,7 @@ impl<'a, T: Tree> Place<'a, T> {
     pub(super) async fn remove(&self) -> Result<(), ErrorKind> {
         self.switch(None).await?;
         self.clean().await?;
+        self.tree.remove_directory(&self.below(NEW)).await?;
         for dir in self.versions().await? {
             version::remove(self.tree, &self.path(&dir)).await?;
         }
@@ -289,13 +311,13 @@ impl<'a, T: Tree> Place<'a, T> {
     }
 
     pub(super) fn below(&self, name: &str) -> String {
-        format!("{}/{name}", self.root)
+        below(&self.root, name)
     }
 
     /// Removes what an interrupted install left.
     async fn clean(&self) -> Result<(), ErrorKind> {
         self.tree.remove_file(&self.below(NEW_LIVE)).await?;
-        version::remove(self.tree, &format!("{}/{VERSIONS}/{NEW_VERSION}", self.root)).await
+        version::remove(self.tree, &format!("{}/{VERSIONS}/{NEW}", self.root)).await
     }
 
     async fn write(
@@ -305,7 +327,7 @@ impl<'a, T: Tree> Place<'a, T> {
         rights: &AllRights,
     ) -> Result<VersionDir, ErrorKind> {
         let versions = self.below(VERSIONS);
-        let new = format!("{versions}/{NEW_VERSION}");
+        let new = below(&versions, NEW);
         self.tree.make_directory(&new).await?.surely("make", self.tree, &new)?;
         files.write(self.tree, &new, rights).await?;
         self.tree.set_directory_rights(&new, rights.directory).await?;
@@ -320,7 +342,6 @@ impl<'a, T: Tree> Place<'a, T> {
                 Made::Exists => {}
                 made => {
                     made.surely("save", self.tree, &path)?;
-                    self.tree.label(&path).await?;
                     self.tree.save(&versions).await?;
                     return Ok(dir);
                 }

@@ -55,7 +55,7 @@ pub(crate) trait Tree: Sync {
     /// Removes a file or link, if there is one.
     fn remove_file(&self, path: &str) -> impl Future<Output = Result<(), ErrorKind>> + Send;
 
-    /// Removes a directory if it is empty; returns whether it is gone.
+    /// Removes a directory if it is empty; returns whether none is there, which it need not have been before.
     fn remove_directory(&self, path: &str) -> impl Future<Output = Result<bool, ErrorKind>> + Send;
 
     /// Makes the names in a directory survive a power cut, as far as the machine can.

@@ -1,14 +1,16 @@
 //! Challenge files under the root of a web server.
 //!
-//! A directory that we make gets a hidden mark, so that any later process knows to remove it once it is empty.
-//! Files and directories of others are never changed, and links never followed.
+//! A directory that we make has a hidden mark beside it, which is made before it and removed after it, so that any
+//! later process knows to remove the directory once it is empty. What is not yet whole has a name that the next call
+//! for the same file knows. Files and directories of others are never changed, and links never followed.
 
+use aws_lc_rs::digest::{Context, SHA256};
 use certlife_core::{ErrorKind, Result, challenge::HttpFile};
 
 use super::tree::{Kind, Made, Rights, Tree, in_the_way, io_failed, is_real_directory, unused_name};
 
-/// The mark. No segment of a challenge's path but the first begins with a dot.
-const MARK: &str = ".certlife";
+/// What the names of ours begin with. No segment of a challenge's path but the first begins with a dot.
+const MARK: &str = ".certlife-";
 const FILE_RIGHTS: Rights = Rights { mode: 0o644, user: None, group: None };
 const MARK_RIGHTS: Rights = Rights { mode: 0o600, user: None, group: None };
 const DIRECTORY_RIGHTS: Rights = Rights { mode: 0o755, user: None, group: None };
@@ -29,9 +31,9 @@ pub(crate) async fn put(root: &impl Tree, file: &HttpFile) -> Result<(), ErrorKi
         return Err(io_failed("use", root.name(""))("it does not exist"));
     }
     for _ in 0..ATTEMPTS {
-        let directory = make_directories(root, file).await?;
+        make_directories(root, file).await?;
         let path = &file.path.as_str()[1..];
-        match write(root, &directory, path, file.body.as_str()).await? {
+        match write(root, file).await? {
             Made::Done => return Ok(()),
             Made::Exists => {
                 if is_there(root, path, file).await? {
@@ -48,16 +50,19 @@ pub(crate) async fn put(root: &impl Tree, file: &HttpFile) -> Result<(), ErrorKi
 /// Removes a file, if it has the content that was placed, and directories of ours that it leaves empty.
 pub(crate) async fn remove(root: &impl Tree, file: &HttpFile) -> Result<(), ErrorKind> {
     let directories = directories(file);
-    for directory in &directories {
-        if !is_real_directory(root, directory).await? {
-            return Ok(());
+    let mut existing = 0;
+    while existing < directories.len() && is_real_directory(root, directories[existing]).await? {
+        existing += 1;
+    }
+    if existing == directories.len() {
+        let path = &file.path.as_str()[1..];
+        if is_there(root, path, file).await? {
+            root.remove_file(path).await?;
         }
+        root.remove_file(&unfinished(file)).await?;
     }
-    let path = &file.path.as_str()[1..];
-    if is_there(root, path, file).await? {
-        root.remove_file(path).await?;
-    }
-    for directory in directories.iter().rev() {
+    // Of the first that does not exist there may be the mark.
+    for directory in directories.iter().take(existing + 1).rev() {
         if !remove_if_ours(root, directory).await? {
             break;
         }
@@ -71,56 +76,91 @@ fn directories(file: &HttpFile) -> Vec<&str> {
     path.match_indices('/').map(|(end, _)| &path[..end]).collect()
 }
 
-async fn make_directories(root: &impl Tree, file: &HttpFile) -> Result<String, ErrorKind> {
-    let mut deepest = String::new();
+/// Where the mark of a directory is.
+fn mark_of(directory: &str) -> String {
+    let (parent, name) = split(directory);
+    format!("{parent}{MARK}{name}")
+}
+
+/// Where a file is written before it gets its name: the same at each call for the same file.
+fn unfinished(file: &HttpFile) -> String {
+    let path = &file.path.as_str()[1..];
+    let mut hash = Context::new(&SHA256);
+    hash.update(path.as_bytes());
+    hash.update(b"\0");
+    hash.update(file.body.as_str().as_bytes());
+    let tag = hash.finish().as_ref().iter().take(8).fold(0_u64, |tag, byte| tag << 8 | u64::from(*byte));
+    format!("{}{MARK}new-{tag:016x}", split(path).0)
+}
+
+/// The directory of a path, with a `/` behind it if it is not the root, and the name there.
+fn split(path: &str) -> (&str, &str) {
+    path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
+}
+
+async fn make_directories(root: &impl Tree, file: &HttpFile) -> Result<(), ErrorKind> {
     for directory in directories(file) {
-        if !is_real_directory(root, directory).await? {
-            // Another process makes it as well, or has removed its parent: then writing fails, and starts over.
-            if root.make_directory(directory).await? == Made::Done {
-                root.set_directory_rights(directory, DIRECTORY_RIGHTS).await?;
-                mark(root, directory).await?;
-            }
+        if is_real_directory(root, directory).await? {
+            complete(root, directory).await?;
+            continue;
         }
-        directory.clone_into(&mut deepest);
+        mark(root, directory).await?;
+        // Another process makes it as well, or has removed its parent: then writing fails, and starts over.
+        if root.make_directory(directory).await? == Made::Done {
+            // Somebody may have removed the mark as that of a directory that was gone.
+            mark(root, directory).await?;
+            root.set_directory_rights(directory, DIRECTORY_RIGHTS).await?;
+        }
     }
-    Ok(deepest)
+    Ok(())
+}
+
+/// Gives a directory its rights if a process died that had just made it.
+async fn complete(root: &impl Tree, directory: &str) -> Result<(), ErrorKind> {
+    let found = root.look(directory).await?;
+    if found.is_some_and(|found| !found.has(DIRECTORY_RIGHTS)) && has_mark(root, directory).await? {
+        root.set_directory_rights(directory, DIRECTORY_RIGHTS).await?;
+    }
+    Ok(())
 }
 
 async fn mark(root: &impl Tree, directory: &str) -> Result<(), ErrorKind> {
-    root.create(&format!("{directory}/{MARK}"), b"", MARK_RIGHTS).await.map(drop)
+    root.create(&mark_of(directory), b"", MARK_RIGHTS).await.map(drop)
 }
 
-/// Removes a directory that we made if nothing is in it; returns whether it is gone.
+async fn has_mark(root: &impl Tree, directory: &str) -> Result<bool, ErrorKind> {
+    Ok(root.look(&mark_of(directory)).await?.is_some_and(|found| found.kind == Kind::File))
+}
+
+/// Removes a directory that we made if nothing is in it; returns whether there is none.
 async fn remove_if_ours(root: &impl Tree, directory: &str) -> Result<bool, ErrorKind> {
-    let mark_path = format!("{directory}/{MARK}");
-    if !root.look(&mark_path).await?.is_some_and(|found| found.kind == Kind::File) {
+    if !has_mark(root, directory).await? {
+        return Ok(root.look(directory).await?.is_none());
+    }
+    if !root.remove_directory(directory).await? {
         return Ok(false);
     }
-    match root.list(directory).await? {
-        None => return Ok(true),
-        Some(names) if names.iter().any(|(name, _)| name != MARK) => return Ok(false),
-        Some(_) => {}
-    }
-    root.remove_file(&mark_path).await?;
-    if root.remove_directory(directory).await? {
+    root.remove_file(&mark_of(directory)).await?;
+    if root.look(directory).await?.is_none() {
         return Ok(true);
     }
-    // Somebody has just placed something in it; whoever removes that removes the directory as well.
+    // Somebody has just made it again, and found the mark there.
     mark(root, directory).await?;
     Ok(false)
 }
 
 /// Writes a file that appears at once with its content, where nothing is.
-async fn write(root: &impl Tree, directory: &str, path: &str, body: &str) -> Result<Made, ErrorKind> {
-    let new = format!("{directory}/{}", unused_name(".certlife-new-")?);
-    match root.create(&new, body.as_bytes(), FILE_RIGHTS).await? {
+async fn write(root: &impl Tree, file: &HttpFile) -> Result<Made, ErrorKind> {
+    let (path, new) = (&file.path.as_str()[1..], unfinished(file));
+    root.remove_file(&new).await?;
+    match root.create(&new, file.body.as_str().as_bytes(), FILE_RIGHTS).await? {
         Made::Done => {}
-        Made::NoDirectory => return Ok(Made::NoDirectory),
-        Made::Exists => return Err(io_failed("write", root.name(&new))("it is there already")),
+        // Another process places the same file, or has removed the directory.
+        Made::Exists | Made::NoDirectory => return Ok(Made::NoDirectory),
     }
     root.label(&new).await?;
     match root.rename(&new, path).await? {
-        Made::Done => root.save(directory).await.map(|()| Made::Done),
+        Made::Done => root.save(split(path).0.trim_end_matches('/')).await.map(|()| Made::Done),
         made => root.remove_file(&new).await.map(|()| made),
     }
 }

@@ -20,6 +20,7 @@ use certlife_core::{
     keystore::{Form, Keystore, Protection},
 };
 use certlife_testkit::{
+    crash::{CrashPlan, Crashing},
     deploy::{DeployFixture, Issuer, Seen},
     dns::Cannot,
 };
@@ -144,6 +145,14 @@ impl DeployFixture for Fixture {
         let machine = Machine::new();
         machine.orders().offline = true;
         Ok(Arc::new(deployer(self.builder(), &machine)))
+    }
+
+    fn crashing(&self, plan: &Arc<CrashPlan>) -> Result<Arc<dyn Deployer>, Cannot> {
+        Ok(Crashing::new(self.deployer(), plan))
+    }
+
+    async fn remains(&self) -> Result<Vec<String>, Cannot> {
+        Ok(self.machine.world().remains())
     }
 
     fn secrets(&self) -> Result<Vec<String>, Cannot> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use certlife_core::{CertificateId, Deployer, Identifier, challenge::HttpPath, deploy::Bundle};
 use rustls_pki_types::CertificateDer;
 
-use crate::dns::Cannot;
+use crate::{crash::CrashPlan, dns::Cannot};
 
 /// What a reader of the target finds at one moment: for files whoever reads them, else a TLS client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,17 @@ pub trait DeployFixture: Sync {
 
     /// A deployer like [`deployer`](Self::deployer), but whose target cannot be reached or written.
     fn with_broken_target(&self) -> Result<Arc<dyn Deployer>, Cannot>;
+
+    /// A deployer like [`deployer`](Self::deployer) that dies where `plan` says.
+    ///
+    /// Each step that changes the target or runs something there is a [point](CrashPlan::point) of the plan, passed
+    /// just before it. The step at which it crashes does not happen, nor does anything after it: of this deployer
+    /// nothing is left but what it did, and what others on the way to the target were told to do.
+    fn crashing(&self, plan: &Arc<CrashPlan>) -> Result<Arc<dyn Deployer>, Cannot>;
+
+    /// Everything that the target keeps for certificates and challenges, under whatever name: nothing once all of them
+    /// are removed.
+    fn remains(&self) -> impl Future<Output = Result<Vec<String>, Cannot>> + Send;
 
     /// The secrets that the deployer was built with, in every spelling in which they could leak.
     fn secrets(&self) -> Result<Vec<String>, Cannot>;

@@ -227,6 +227,21 @@ impl MemoryTarget {
         self.state().responses.clone()
     }
 
+    /// What it keeps for certificates and challenges, a line each: versions, keys that were made here, and responses.
+    pub fn remains(&self) -> Vec<String> {
+        let state = self.state();
+        let versions = |(certificate, place): (&CertificateId, &Place)| {
+            let kept = place.kept.keys().map(|version| format!("{certificate}, version {version}"));
+            kept.collect::<Vec<_>>()
+        };
+        let keys = |(certificate, keys): (&CertificateId, &BTreeMap<KeyId, _>)| {
+            keys.keys().map(|key| format!("{certificate}, key {key}")).collect::<Vec<_>>()
+        };
+        let responses = state.responses.iter().map(|response| format!("{response:?}"));
+        let places = state.places.iter().flat_map(versions);
+        places.chain(state.keys.iter().flat_map(keys)).chain(responses).collect()
+    }
+
     /// What an HTTP client gets.
     pub fn http(&self, host: &Identifier, path: &HttpPath) -> Option<String> {
         self.state().responses.iter().rev().find_map(|response| match response {

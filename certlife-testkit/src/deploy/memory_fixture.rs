@@ -14,7 +14,10 @@ use super::{
     issuer::challenge_certificate,
     memory::MemoryTarget,
 };
-use crate::dns::Cannot;
+use crate::{
+    crash::{CrashPlan, Crashing},
+    dns::Cannot,
+};
 
 /// [`MemoryTarget`] as a fixture of the suite: an example to start from, and the suite's own test.
 #[derive(Debug, Default)]
@@ -69,6 +72,14 @@ impl DeployFixture for MemoryFixture {
         let broken = MemoryTarget::new();
         broken.fail_next(usize::MAX, ErrorKind::Unreachable);
         Ok(Arc::new(broken))
+    }
+
+    fn crashing(&self, plan: &Arc<CrashPlan>) -> Result<Arc<dyn Deployer>, Cannot> {
+        Ok(Crashing::new(self.deployer(), plan))
+    }
+
+    async fn remains(&self) -> Result<Vec<String>, Cannot> {
+        Ok(self.target.remains())
     }
 
     fn secrets(&self) -> Result<Vec<String>, Cannot> {

@@ -36,6 +36,7 @@ fn every_promise_of_the_suite_is_run() {
     let sources = [
         include_str!("suite/challenges.rs"),
         include_str!("suite/conduct.rs"),
+        include_str!("suite/crashes.rs"),
         include_str!("suite/installs.rs"),
         include_str!("suite/keys.rs"),
         include_str!("suite/rollbacks.rs"),

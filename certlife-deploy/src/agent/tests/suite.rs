@@ -8,6 +8,7 @@ use std::sync::{
 
 use certlife_core::{CertificateId, Deployer, ErrorKind, Identifier, challenge::HttpPath, deploy::Bundle};
 use certlife_testkit::{
+    crash::{CrashPlan, Crashing},
     deploy::{DeployFixture, MemoryFixture, MemoryTarget, Seen},
     dns::Cannot,
 };
@@ -87,6 +88,14 @@ impl DeployFixture for Remote {
 
     fn with_broken_target(&self) -> Result<Arc<dyn Deployer>, Cannot> {
         Ok(Arc::new(self.broken.clone()))
+    }
+
+    fn crashing(&self, plan: &Arc<CrashPlan>) -> Result<Arc<dyn Deployer>, Cannot> {
+        Ok(Crashing::new(self.deployer(), plan))
+    }
+
+    async fn remains(&self) -> Result<Vec<String>, Cannot> {
+        self.target.remains().await
     }
 
     fn secrets(&self) -> Result<Vec<String>, Cannot> {

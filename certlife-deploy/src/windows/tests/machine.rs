@@ -176,6 +176,17 @@ impl World {
         sites.flat_map(|site| site.bindings.iter().map(|it| (site.name.clone(), it.clone()))).collect()
     }
 
+    /// Everything of ours, by name. Intermediates stay in the store `CA`, where others may have come to use them.
+    pub(super) fn remains(&self) -> Vec<String> {
+        let entries = self.stores.iter().filter(|(store, _)| *store != "CA").flat_map(|(_, entries)| entries);
+        let entries = entries.map(|entry| entry.name.clone());
+        let bindings = self.bindings().into_iter().map(|(_, binding)| binding.information);
+        let sites = self.sites.iter().flatten();
+        let web = sites.flat_map(|site| site.files.keys().chain(site.directories.keys()).cloned());
+        let files = self.central.keys().chain(self.kept.keys()).chain(self.states.keys()).cloned();
+        entries.chain(bindings).chain(web).chain(files).collect()
+    }
+
     /// How often a script ran.
     pub(super) fn ran(&self, script: &str) -> usize {
         self.calls.iter().filter(|(name, _)| *name == script).count()

@@ -207,7 +207,7 @@ fn deployer_for(fx: &impl DeployFixture, kind: ChallengeKind) -> Option<Arc<dyn 
 }
 
 /// A response of each kind that the target offers, with a deployer for each.
-fn offered(fx: &impl DeployFixture) -> Vec<(Arc<dyn Deployer>, TargetResponse)> {
+pub(super) fn offered(fx: &impl DeployFixture) -> Vec<(Arc<dyn Deployer>, TargetResponse)> {
     [file("www.example.org", "token-1"), digest("www.example.org", 1)]
         .into_iter()
         .filter_map(|response| Some((deployer_for(fx, response.kind())?, response)))
@@ -215,7 +215,7 @@ fn offered(fx: &impl DeployFixture) -> Vec<(Arc<dyn Deployer>, TargetResponse)> 
 }
 
 /// What the CA gets to see, as text; none if nothing.
-async fn shown(fx: &impl DeployFixture, response: &TargetResponse) -> Option<String> {
+pub(super) async fn shown(fx: &impl DeployFixture, response: &TargetResponse) -> Option<String> {
     match response {
         TargetResponse::Http(file) => fx.http(&file.host, &file.path).await,
         TargetResponse::TlsAlpn(alpn) => fx.tls_alpn(&alpn.identifier).await.map(|der| format!("{der:?}")),
@@ -223,7 +223,7 @@ async fn shown(fx: &impl DeployFixture, response: &TargetResponse) -> Option<Str
 }
 
 /// Another response of the same kind.
-fn sibling(response: &TargetResponse) -> TargetResponse {
+pub(super) fn sibling(response: &TargetResponse) -> TargetResponse {
     match response {
         TargetResponse::Http(_) => file("www.example.org", "token-sibling"),
         TargetResponse::TlsAlpn(_) => digest("sibling.example.org", 9),

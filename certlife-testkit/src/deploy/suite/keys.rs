@@ -127,7 +127,7 @@ pub async fn an_abandoned_key_is_made_once(fx: &impl DeployFixture) {
 
 /// A case and the quickest kind of key that its target makes; none if it makes none, which
 /// [`a_key_that_is_not_offered_is_refused`] covers.
-async fn offering<F: DeployFixture>(fx: &F) -> Option<(Case<'_, F>, KeyAlgorithm)> {
+pub(super) async fn offering<F: DeployFixture>(fx: &F) -> Option<(Case<'_, F>, KeyAlgorithm)> {
     let case = Case::new(fx).await?;
     let offered = case.deployer.capabilities().keys;
     let algorithm = offered.iter().find(|kind| !kind.is_rsa()).or_else(|| offered.first()).copied()?;
@@ -136,7 +136,7 @@ async fn offering<F: DeployFixture>(fx: &F) -> Option<(Case<'_, F>, KeyAlgorithm
 
 impl<F: DeployFixture> Case<'_, F> {
     /// Asks for key `number`. Later numbers have greater ids, as the engine's have.
-    fn key_request(&self, number: usize, algorithm: KeyAlgorithm) -> KeyRequest {
+    pub(super) fn key_request(&self, number: usize, algorithm: KeyAlgorithm) -> KeyRequest {
         let seconds = 1_800_000_000 + i64::try_from(number).expect("few keys");
         KeyRequest {
             certificate: self.certificate.clone(),
@@ -146,18 +146,18 @@ impl<F: DeployFixture> Case<'_, F> {
         }
     }
 
-    async fn make(&self, number: usize, algorithm: KeyAlgorithm) -> Csr {
+    pub(super) async fn make(&self, number: usize, algorithm: KeyAlgorithm) -> Csr {
         ok(self.deployer.make_key(&self.key_request(number, algorithm)).await)
     }
 
     /// The next version, for key `number`.
-    async fn bundle_for(&self, number: usize, algorithm: KeyAlgorithm) -> Bundle {
+    pub(super) async fn bundle_for(&self, number: usize, algorithm: KeyAlgorithm) -> Bundle {
         let csr = self.make(number, algorithm).await;
         self.issuer.bundle_for(&self.certificate, &self.identifiers, &csr)
     }
 
     /// Asserts that readers find exactly this version with a key that fits.
-    async fn serves_with_made_key(&self, bundle: &Bundle) {
+    pub(super) async fn serves_with_made_key(&self, bundle: &Bundle) {
         let whole = Seen { key_fits: Some(true), ..sight(bundle) };
         assert_eq!(self.seen().await, Some(whole), "what a reader of {} sees", self.certificate);
         let installed = self.installed().await.expect("something is installed");

@@ -6,6 +6,7 @@
 
 mod challenges;
 mod conduct;
+mod crashes;
 mod installs;
 mod keys;
 mod rollbacks;
@@ -25,6 +26,7 @@ use super::{
 
 pub use challenges::*;
 pub use conduct::*;
+pub use crashes::*;
 pub use installs::*;
 pub use keys::*;
 pub use rollbacks::*;
@@ -71,6 +73,13 @@ macro_rules! deploy_promises {
             a_version_that_was_rolled_back_can_be_installed_again
             tampering_is_undone_by_a_rollback
             an_old_receipt_does_not_undo_a_newer_install
+            an_install_may_crash_at_every_step
+            a_first_install_may_crash_at_every_step
+            after_a_crashed_install_another_version_can_follow
+            a_rollback_may_crash_at_every_step
+            an_uninstall_may_crash_at_every_step
+            a_key_may_crash_at_every_step_of_its_making
+            a_response_may_crash_at_every_step
             an_unsupported_challenge_is_refused
             a_challenge_file_is_served_as_it_is
             challenge_files_stand_side_by_side
