@@ -23,18 +23,22 @@ use certlife_core::{
 use certlife_deploy::remote::Server;
 use certlife_deploy::ssh::{HostKey, Login, Ssh, SshBuilder, Sudo};
 use certlife_testkit::{
-    crash::{CrashPlan, Crashing},
+    crash::CrashPlan,
     deploy::{DeployFixture, Issuer, Seen},
     dns::Cannot,
     servers::{OpenSsh, Place, Servers},
 };
 use rustls_pki_types::CertificateDer;
 
+use self::wire::{Points, Wire};
+
 /// A place on the machine, and how it is described to the deployer.
 struct Machine {
     openssh: OpenSsh,
     place: Place,
     describe: fn(&Machine, SshBuilder) -> SshBuilder,
+    /// Where the connection of a process that dies is cut: in the suite's two runs at different packets.
+    points: Points,
 }
 
 impl Machine {
@@ -43,7 +47,7 @@ impl Machine {
         let place = openssh.place();
         fs::create_dir(place.outside().join("web")).unwrap();
         openssh.give(&place.outside().join("web"));
-        Self { openssh, place, describe }
+        Self { openssh, place, describe, points: Points { every: 4, from: 0 } }
     }
 
     fn plain() -> Self {
@@ -52,7 +56,7 @@ impl Machine {
 
     /// Everything that can be set, and the way over a jump host.
     fn with_everything() -> Self {
-        Self::new(|machine, ssh| {
+        let machine = Self::new(|machine, ssh| {
             ssh.web_root(machine.inside("web"))
                 .jump(machine.server())
                 .sudo(Sudo::Everything)
@@ -62,7 +66,8 @@ impl Machine {
                 .directory_mode(0o755)
                 .check(["/bin/sh", "-c", "test -s \"$1/fullchain.pem\"", "check", "{directory}"])
                 .reload(["true"])
-        })
+        });
+        Self { points: Points { every: 8, from: 2 }, ..machine }
     }
 
     /// The server with the plainest of logins.
@@ -156,7 +161,9 @@ impl DeployFixture for Machine {
     }
 
     fn crashing(&self, plan: &Arc<CrashPlan>) -> Result<Arc<dyn Deployer>, Cannot> {
-        Ok(Crashing::new(self.deployer(), plan))
+        let wire = Wire::dying(self.openssh.address, self.points, Arc::clone(plan));
+        let builder = Ssh::builder(self.server().port(wire.address.port()), self.inside("certificates"));
+        Ok(Arc::new((self.describe)(self, builder).build().unwrap()))
     }
 
     async fn remains(&self) -> Result<Vec<String>, Cannot> {
