@@ -30,14 +30,19 @@ pub(crate) async fn postfix(site: Site) -> Server {
          smtpd_relay_restrictions = reject\nalias_maps =\nlocal_transport = error:none\n"
     );
     let (program, postconf) = (text(&programs.postfix), text(&programs.postfix.with_file_name("postconf")));
+    // Each program of Postfix waits for seconds while the configuration is new, lest somebody still writes to it.
+    let settled = |directory: &str| format!("touch -d '1 minute ago' {folder}/{directory}/main.cf");
     let kind = Kind {
         template,
         config: "etc/main.cf",
         candidate: "candidate/main.cf",
         // `postfix check` alone says what is wrong to its log.
-        check: format!("{postconf} -c {folder}/candidate >/dev/null\n{program} -c {folder}/candidate check"),
-        start: Some(format!("exec {program} -c {folder}/etc start-fg")),
-        reload: format!("{program} -c {folder}/etc reload"),
+        check: format!(
+            "{}\n{postconf} -c {folder}/candidate >/dev/null\n{program} -c {folder}/candidate check",
+            settled("candidate")
+        ),
+        start: Some(format!("{}\nexec {program} -c {folder}/etc start-fg", settled("etc"))),
+        reload: format!("{}\n{program} -c {folder}/etc reload", settled("etc")),
         stop: format!("{program} -c {folder}/etc stop"),
         broken: "broken",
         endpoints: vec![(Some(StartTls::Smtp), address)],

@@ -76,9 +76,10 @@ pub(crate) async fn slapd(site: Site) -> Server {
         "pidfile {folder}/slapd.pid\nTLSCertificateFile @TLS@/fullchain.pem\nTLSCertificateKeyFile @TLS@/privkey.pem\n"
     );
     let (slapd, slaptest) = (text(&programs.slapd), text(&programs.slaptest));
+    // The last that it does is to remove this file. Its process stays in the list for as long as nobody looks after it.
     let end = format!(
         "if PID=$(cat {folder}/slapd.pid 2>/dev/null); then kill $PID; \
-         while kill -0 $PID 2>/dev/null; do sleep 0.02; done; fi"
+         for TURN in $(seq 500); do [ -e {folder}/slapd.pid ] || break; sleep 0.02; done; fi"
     );
     let kind = Kind {
         template,
