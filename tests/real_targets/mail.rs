@@ -1,17 +1,17 @@
 //! Mail servers, on which TLS starts by STARTTLS or STLS.
 
-use std::fs;
-
 use certlife_core::tls::StartTls;
-use certlife_testkit::servers::TargetPrograms;
+use certlife_deploy::ssh::Preset;
 
-use crate::server::{Kind, Server, Site, text};
+use crate::{
+    server::{Kind, Server},
+    site::{Site, text},
+};
 
 /// Postfix's SMTP server with what it needs and nothing else.
-pub(crate) async fn postfix(programs: &TargetPrograms) -> Server {
+pub(crate) async fn postfix(site: Site) -> Server {
+    let (folder, address, programs) = (site.folder(), site.port(), &site.programs);
     programs.need_root();
-    let site = Site::new();
-    let (folder, address) = (text(&site.path("")), site.port());
     let services = format!(
         "{address} inet n - n - - smtpd\n\
          postlog unix-dgram n - n - 1 postlogd\n\
@@ -20,11 +20,7 @@ pub(crate) async fn postfix(programs: &TargetPrograms) -> Server {
          proxymap unix - - n - - proxymap\n\
          anvil unix - - n - 1 anvil\n"
     );
-    for directory in ["etc", "candidate", "queue", "data"] {
-        fs::create_dir(site.path(directory)).unwrap();
-    }
-    let owned = std::process::Command::new("chown").arg("postfix").arg(site.path("data")).status().unwrap();
-    assert!(owned.success());
+    site.run(&format!("cd {folder} && mkdir etc candidate queue data && chown postfix data"));
     site.write("etc/master.cf", &services);
     site.write("candidate/master.cf", &services);
     let template = format!(
@@ -34,26 +30,51 @@ pub(crate) async fn postfix(programs: &TargetPrograms) -> Server {
          smtpd_relay_restrictions = reject\nalias_maps =\nlocal_transport = error:none\n"
     );
     let (program, postconf) = (text(&programs.postfix), text(&programs.postfix.with_file_name("postconf")));
+    // Each program of Postfix waits for seconds while the configuration is new, lest somebody still writes to it.
+    let settled = |directory: &str| format!("touch -d '1 minute ago' {folder}/{directory}/main.cf");
     let kind = Kind {
         template,
         config: "etc/main.cf",
         candidate: "candidate/main.cf",
         // `postfix check` alone says what is wrong to its log.
-        check: format!("{postconf} -c {folder}/candidate >/dev/null\n{program} -c {folder}/candidate check"),
-        start: Some(vec![program.clone(), "-c".into(), format!("{folder}/etc"), "start-fg".into()]),
-        reload: format!("{program} -c {folder}/etc reload"),
-        stop: Some(format!("{program} -c {folder}/etc stop")),
+        check: format!(
+            "{}\n{postconf} -c {folder}/candidate >/dev/null\n{program} -c {folder}/candidate check",
+            settled("candidate")
+        ),
+        start: Some(format!("{}\nexec {program} -c {folder}/etc start-fg", settled("etc"))),
+        reload: format!("{}\n{program} -c {folder}/etc reload", settled("etc")),
+        stop: format!("{program} -c {folder}/etc stop"),
         broken: "broken",
         endpoints: vec![(Some(StartTls::Smtp), address)],
         group: None,
+        preset: Some(Preset::Postfix),
     };
     Server::start(site, kind).await
 }
 
-pub(crate) async fn dovecot(programs: &TargetPrograms) -> Server {
+pub(crate) async fn dovecot(site: Site) -> Server {
+    let kind = kind_of_dovecot(&site);
+    Server::start(site, kind).await
+}
+
+/// Dovecot with its configuration where its own programs look for it, on a machine whose `/etc` is nobody else's.
+pub(crate) async fn usual_dovecot(site: Site) -> Server {
+    assert!(site.openssh().is_some(), "this machine's configuration is not ours");
+    let kind = kind_of_dovecot(&site);
+    let (folder, program) = (site.folder(), text(&site.programs.dovecot));
+    site.run(&format!("mkdir {folder}/etc"));
+    let kind = Kind {
+        config: "etc/dovecot.conf",
+        start: Some(format!("mount --bind {folder}/etc /etc/dovecot\nexec {program} -F")),
+        stop: format!("{}\numount --lazy /etc/dovecot", kind.stop),
+        ..kind
+    };
+    Server::start(site, kind).await
+}
+
+fn kind_of_dovecot(site: &Site) -> Kind {
+    let (folder, programs) = (site.folder(), &site.programs);
     programs.need_root();
-    let site = Site::new();
-    let folder = text(&site.path(""));
     let (imap, pop3) = (site.port(), site.port());
     let service = |name: &str, port: u16| {
         format!(
@@ -69,18 +90,17 @@ pub(crate) async fn dovecot(programs: &TargetPrograms) -> Server {
         service("pop3", pop3.port()),
         ip = imap.ip()
     );
-    let program = text(&programs.dovecot);
-    let kind = Kind {
+    Kind {
         template,
         config: "dovecot.conf",
         candidate: "candidate.conf",
         check: format!("{} -c {folder}/candidate.conf >/dev/null", text(&programs.doveconf)),
-        start: Some(vec![program, "-F".into(), "-c".into(), format!("{folder}/dovecot.conf")]),
+        start: Some(format!("exec {} -F -c {folder}/dovecot.conf", text(&programs.dovecot))),
         reload: "kill -HUP $PID".into(),
-        stop: None,
+        stop: "kill $PID".into(),
         broken: "broken = on",
         endpoints: vec![(Some(StartTls::Imap), imap), (Some(StartTls::Pop3), pop3)],
         group: None,
-    };
-    Server::start(site, kind).await
+        preset: Some(Preset::Dovecot),
+    }
 }

@@ -3,6 +3,8 @@
 
 mod journeys;
 mod mail;
+mod presets;
 mod server;
+mod site;
 mod web;
 mod world;

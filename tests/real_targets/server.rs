@@ -1,82 +1,65 @@
-//! A real server of a test's own, in a folder of its own, on an address of its own.
+//! A real server of a test's own: how it is configured, started, told, looked at and ended.
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU8, Ordering},
+    process::Child,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use certlife_core::{
-    Fingerprint,
+    Deployer, Fingerprint,
     engine::TlsEndpoint,
     tls::{StartTls, served_chain, served_chain_after},
 };
-use certlife_deploy::Local;
+use certlife_deploy::{
+    Local,
+    ssh::{self, HostKey, Login, Preset, Ssh, SshBuilder, Sudo},
+};
 use certlife_testkit::deploy::Issuer;
+
+use crate::site::{Site, ended};
 
 pub(crate) const CERTIFICATE: &str = "www";
 pub(crate) const NAME: &str = "server.example.com";
+/// Where the files of the live version are in the folder.
+pub(crate) const LIVE: &str = "tls/www/live";
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a server may take to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
 
-/// A folder that every user may enter, with an address that nothing else in this test uses.
-pub(crate) struct Site {
-    folder: tempfile::TempDir,
-    address: Ipv4Addr,
-}
-
-impl Site {
-    pub(crate) fn new() -> Self {
-        // Ports of outgoing connections are taken on 127.0.0.1, so that nobody takes ours between choice and use.
-        static LAST: AtomicU8 = AtomicU8::new(0);
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let address = Ipv4Addr::new(127, 0, 77, LAST.fetch_add(1, Ordering::SeqCst) + 1);
-        Self { folder, address }
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    pub(crate) fn port(&self) -> SocketAddr {
-        TcpListener::bind((self.address, 0)).unwrap().local_addr().unwrap()
-    }
-
-    pub(crate) fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-}
-
-/// How one kind of server is configured and told what to do.
+/// How one kind of server is configured and told what to do. Commands are for a shell at the server's host.
 pub(crate) struct Kind {
     /// The configuration, in which `@TLS@` stands for the directory of the certificate's files.
     pub(crate) template: String,
     /// The name of the configuration in the folder.
     pub(crate) config: &'static str,
-    /// The shell command that checks the configuration of the name `candidate` stands for.
+    /// The name of the configuration that `check` looks at.
     pub(crate) candidate: &'static str,
+    /// Fails if the candidate is not to go live.
     pub(crate) check: String,
-    /// The program that serves in the foreground; none if reloading starts it.
-    pub(crate) start: Option<Vec<String>>,
-    /// The shell command that makes the server read its configuration; `$PID` is the process that was started.
+    /// Serves in the foreground; none if reloading starts it.
+    pub(crate) start: Option<String>,
+    /// Makes the server read its configuration; `$PID` is the process that was started.
     pub(crate) reload: String,
-    /// The shell command that ends it, if a signal to the process that was started does not.
-    pub(crate) stop: Option<String>,
+    /// Ends it; `$PID` as above.
+    pub(crate) stop: String,
     /// A line that no configuration of this kind has.
     pub(crate) broken: &'static str,
     pub(crate) endpoints: Vec<(Option<StartTls>, SocketAddr)>,
     /// The group that reads private keys, if root alone does not suffice.
     pub(crate) group: Option<&'static str>,
+    /// What `Ssh` knows of this kind.
+    pub(crate) preset: Option<Preset>,
 }
 
 /// A running server, ended on drop.
 pub(crate) struct Server {
     site: Site,
     kind: Kind,
+    /// The program, or the client that started it on another machine and ends with it.
     child: Option<Child>,
 }
 
@@ -84,41 +67,35 @@ impl Server {
     /// Starts the server with a certificate of somebody else's, and waits until it serves that.
     pub(crate) async fn start(site: Site, kind: Kind) -> Self {
         let mut server = Self { site, kind, child: None };
+        let Self { site, kind, .. } = &server;
         server.foreign();
-        server.site.write("template", &server.kind.template);
-        let (template, config) = (server.shown("template"), server.shown(server.kind.config));
-        let candidate = server.shown(server.kind.candidate);
+        site.write("template", &kind.template);
+        let (template, config, candidate) =
+            (site.inside("template"), site.inside(kind.config), site.inside(kind.candidate));
         let render = |to: &str| format!("set -e\nsed \"s#@TLS@#$1#g\" {template} > {to}\n");
-        let check = format!("{}{}\n", render(&candidate), server.kind.check);
-        server.site.write("check.sh", &check);
-        let pid = server.shown("started.pid");
+        site.write("check.sh", &format!("{}{}\n", render(&candidate), kind.check));
+        let pid = site.inside("started.pid");
         let reload = format!(
             "{}mv {config}.new {config}\nPID=$(cat {pid})\n{}\n",
             render(&format!("{config}.new")),
-            server.kind.reload
+            kind.reload
         );
-        server.site.write("reload.sh", &reload);
+        site.write("reload.sh", &reload);
+        site.write("started.pid", "");
 
-        match server.kind.start.clone() {
-            Some(words) => {
-                let text = server.kind.template.replace("@TLS@", &server.shown("foreign"));
-                server.site.write(server.kind.config, &text);
-                let log = fs::File::create(server.site.path("output")).unwrap();
-                let mut command = Command::new(&words[0]);
-                command.args(&words[1..]).stdin(Stdio::null()).stderr(log.try_clone().unwrap()).stdout(log);
-                let child = command.spawn().unwrap();
-                server.site.write("started.pid", &child.id().to_string());
-                server.child = Some(child);
+        match &kind.start {
+            Some(start) => {
+                server.configure("foreign", "");
+                server.child = Some(site.spawn(&format!("echo $$ > {pid}\n{start}")).unwrap());
             }
-            None => {
-                server.site.write("started.pid", "");
-                server.put("foreign");
-            }
+            None => server.put("foreign"),
         }
         let started = Instant::now();
         for (_, address) in server.kind.endpoints.clone() {
             while TcpStream::connect(address).is_err() {
-                assert!(started.elapsed() < PATIENCE, "{address} does not answer: {}", server.output());
+                let ended = server.child.as_mut().and_then(|child| child.try_wait().unwrap());
+                let goes_on = ended.is_none() && started.elapsed() < PATIENCE;
+                assert!(goes_on, "{address} does not answer ({ended:?}): {}", server.site.output());
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -138,8 +115,7 @@ impl Server {
         let key_file = self.site.path("foreign/privkey.pem");
         fs::set_permissions(&key_file, fs::Permissions::from_mode(0o640)).unwrap();
         if let Some(group) = self.kind.group {
-            let done = Command::new("chgrp").arg(group).arg(&key_file).status().unwrap();
-            assert!(done.success());
+            self.site.run(&format!("chgrp {group} {}", self.site.inside("foreign/privkey.pem")));
         }
     }
 
@@ -149,17 +125,36 @@ impl Server {
     }
 
     /// The deployer for this server: it checks the configuration with the new version in it, and reloads.
-    pub(crate) fn deployer(&self) -> Local {
-        let (check, reload) = (self.shown("check.sh"), self.shown("reload.sh"));
-        let live = self.site.path("tls").join(CERTIFICATE).join("live").display().to_string();
-        let mut local = Local::builder(self.site.path("tls"))
-            .combined(true)
-            .check(["/bin/sh", &check, "{directory}"])
-            .reload(["/bin/sh", &reload, &live]);
+    pub(crate) fn deployer(&self) -> Arc<dyn Deployer> {
+        let script = |name: &str, directory: String| ["/bin/sh".into(), self.site.inside(name), directory];
+        let check = script("check.sh", "{directory}".into());
+        let reload = script("reload.sh", self.site.inside(LIVE));
+        if let Some(ssh) = self.ssh() {
+            return Arc::new(ssh.check(check).reload(reload).build().unwrap());
+        }
+        let mut local = Local::builder(self.site.path("tls")).combined(true).check(check).reload(reload);
         if let Some(group) = self.kind.group {
             local = local.group(group).key_mode(0o640);
         }
-        local.build().unwrap()
+        Arc::new(local.build().unwrap())
+    }
+
+    /// The description of the deployer by its preset alone, if the server is on another machine.
+    pub(crate) fn ssh(&self) -> Option<SshBuilder> {
+        let openssh = self.site.openssh()?;
+        let login = Login::key(openssh.keys.plain.as_str());
+        let host_key = HostKey::pinned([&openssh.host_keys.ed25519]);
+        let machine = ssh::Server::new(openssh.address.ip().to_string(), &openssh.user, login, host_key)
+            .port(openssh.address.port());
+        let mut ssh = Ssh::builder(machine, self.site.inside("tls")).sudo(Sudo::Commands);
+        if let Some(preset) = self.kind.preset {
+            ssh = ssh.preset(preset);
+        }
+        if let Some(group) = self.kind.group {
+            // Who logs in is not in that group.
+            ssh = ssh.sudo(Sudo::Everything).group(group).key_mode(0o640);
+        }
+        Some(ssh)
     }
 
     pub(crate) fn endpoints(&self) -> Vec<TlsEndpoint> {
@@ -171,13 +166,24 @@ impl Server {
         self.kind.endpoints.iter().map(endpoint).collect()
     }
 
-    /// Writes a line into the configuration that the server does not understand; or takes it out again.
+    /// Writes a line into the template that the server does not understand; or takes it out again.
     pub(crate) fn break_configuration(&self, broken: bool) {
         let line = if broken { self.kind.broken } else { "" };
         self.site.write("template", &format!("{}{line}\n", self.kind.template));
     }
 
-    /// Puts the certificate of somebody else on the server, past every deployer.
+    /// Writes the configuration for the files in a directory, with one more line. The server is not told.
+    pub(crate) fn configure(&self, directory: &str, line: &str) {
+        let text = self.kind.template.replace("@TLS@", &self.site.inside(directory));
+        self.site.write(self.kind.config, &format!("{text}{line}\n"));
+    }
+
+    /// Makes the server read the files in a directory, past every deployer.
+    pub(crate) fn put(&self, directory: &str) {
+        self.site.run(&format!("/bin/sh {} {}", self.site.inside("reload.sh"), self.site.inside(directory)));
+    }
+
+    /// Puts the certificate of somebody else on the server.
     pub(crate) async fn tamper(&self) {
         self.put("foreign");
         self.serves(self.fingerprint_of_foreign()).await;
@@ -202,50 +208,31 @@ impl Server {
                 if shown.as_ref().is_ok_and(|shown| *shown == wanted) {
                     break;
                 }
-                assert!(started.elapsed() < PATIENCE, "{endpoint:?} shows {shown:?}: {}", self.output());
+                let waits = started.elapsed() < PATIENCE;
+                assert!(waits, "{endpoint:?} shows {shown:?}: {}", self.site.output());
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-    }
-
-    fn put(&self, directory: &str) {
-        let done = Command::new("/bin/sh")
-            .args([self.shown("reload.sh"), self.shown(directory)])
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(done.success(), "{}", self.output());
-    }
-
-    fn shown(&self, name: &str) -> String {
-        self.site.path(name).display().to_string()
-    }
-
-    fn output(&self) -> String {
-        fs::read_to_string(self.site.path("output")).unwrap_or_default()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(stop) = &self.kind.stop {
-            let _ = Command::new("/bin/sh").args(["-c", stop]).stderr(Stdio::null()).status();
-        }
-        let Some(child) = &mut self.child else { return };
-        let _ = Command::new("kill").arg(child.id().to_string()).stderr(Stdio::null()).status();
-        let asked = Instant::now();
-        while asked.elapsed() < Duration::from_secs(5) {
-            if !matches!(child.try_wait(), Ok(None)) {
-                return;
+        let tell = |command: &str| {
+            let script = format!("PID=$(cat {})\n{command}", self.site.inside("started.pid"));
+            if let Ok(mut child) = self.site.spawn(&script)
+                && ended(&mut child, GRACE).is_none()
+            {
+                let _ = child.kill();
+                let _ = child.wait();
             }
-            std::thread::sleep(Duration::from_millis(20));
+        };
+        tell(&self.kind.stop);
+        let Some(child) = &mut self.child else { return };
+        if ended(child, GRACE).is_none() {
+            tell("kill -KILL $PID");
+            let _ = child.kill();
+            let _ = child.wait();
         }
-        let _ = child.kill();
-        let _ = child.wait();
     }
-}
-
-/// A path as a configuration or shell command has it.
-pub(crate) fn text(path: &Path) -> String {
-    path.display().to_string()
 }

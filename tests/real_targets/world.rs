@@ -9,7 +9,7 @@ use certlife_core::{
     model::{CertificateSpec, Deployment, EventKind},
 };
 use certlife_store::Sqlite;
-use certlife_testkit::{clock::ManualClock, servers::TargetPrograms};
+use certlife_testkit::clock::ManualClock;
 
 use crate::server::{CERTIFICATE, NAME, Server};
 
@@ -35,7 +35,7 @@ impl World {
         for (name, server) in &servers {
             let options = TargetOptions::default().on_drift(on_drift).patience(Duration::from_mins(10));
             let options = server.endpoints().into_iter().fold(options, TargetOptions::endpoint);
-            builder = builder.target(name.parse().unwrap(), Arc::new(server.deployer()), options);
+            builder = builder.target(name.parse().unwrap(), server.deployer(), options);
         }
         let engine = builder.build().await.unwrap();
         Self { engine, clock, servers, _directory: directory }
@@ -79,8 +79,4 @@ impl World {
             .identifiers([NAME.parse().unwrap()]);
         self.servers.keys().fold(wish, |wish, name| wish.deploy(name.parse().unwrap()))
     }
-}
-
-pub(crate) fn programs() -> TargetPrograms {
-    certlife_testkit::servers::Servers::from_env().targets
 }

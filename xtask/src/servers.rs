@@ -3,7 +3,6 @@
 mod authority;
 mod bind;
 mod knot;
-mod nginx;
 mod openssh;
 mod pebble;
 mod targets;
@@ -16,8 +15,8 @@ use crate::fleet::Site;
 use crate::tools::Tools;
 
 /// All servers in the order in which they start: a later one may read what an earlier one told.
-pub(crate) const SERVERS: [&dyn Server; 6] =
-    [&bind::Bind, &knot::Knot, &pebble::Pebble, &openssh::OpenSsh, &nginx::Nginx, &targets::Targets];
+pub(crate) const SERVERS: [&dyn Server; 5] =
+    [&bind::Bind, &knot::Knot, &pebble::Pebble, &openssh::OpenSsh, &targets::Targets];
 
 /// One kind of server, in as many processes as its tests want.
 pub(crate) trait Server {

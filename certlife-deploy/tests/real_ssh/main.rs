@@ -7,7 +7,6 @@ mod commands;
 mod cuts;
 mod files;
 mod logins;
-mod nginx;
 mod wire;
 
 use std::{

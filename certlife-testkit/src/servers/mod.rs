@@ -8,7 +8,6 @@
 mod bind;
 mod challtestsrv;
 mod name_server;
-mod nginx;
 mod openssh;
 mod pebble;
 mod targets;
@@ -21,7 +20,6 @@ use serde::Deserialize;
 pub use bind::{Bind, Delegation};
 pub use challtestsrv::ChallTestSrv;
 pub use name_server::{DnsRecord, Limited, NameServer, TsigKey};
-pub use nginx::Nginx;
 pub use openssh::{HostKeys, OpenSsh, Place, UserKeys};
 pub use pebble::{CertificateStatus, ExternalAccount, Pebble, Pebbles};
 pub use targets::TargetPrograms;
@@ -42,8 +40,6 @@ pub struct Servers {
     pub targets: TargetPrograms,
     /// A machine to deploy to over SSH.
     pub openssh: OpenSsh,
-    /// A web server that tests start themselves.
-    pub nginx: Nginx,
 }
 
 impl Servers {

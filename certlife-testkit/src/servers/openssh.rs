@@ -2,10 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::time::timeout;
+
+/// How long a script may take.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An OpenSSH server on loopback, with its defaults but for the number of connections.
 #[derive(Debug, Clone, Deserialize)]
@@ -127,21 +132,28 @@ impl OpenSsh {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Runs a script as [`user`](Self::user), by OpenSSH's own client, and returns what it printed.
+    /// Runs a script as [`user`](Self::user) within a minute, by OpenSSH's own client, and returns what it printed.
     pub async fn run(&self, script: &str) -> String {
-        let (host, port) = (self.address.ip(), self.address.port());
-        let output = Command::new(&self.ssh)
-            .args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i"])
-            .arg(&self.identity)
-            .arg("-o")
-            .arg(format!("UserKnownHostsFile={}", self.known_hosts.display()))
-            .args(["-p", &port.to_string(), "-l", &self.user, &host.to_string(), "--", script])
-            .output()
-            .await
-            .expect("ssh starts");
+        let mut client = tokio::process::Command::from(self.client(script));
+        let running = timeout(PATIENCE, client.kill_on_drop(true).output()).await;
+        let output = running.unwrap_or_else(|_| panic!("{script}: does not end")).expect("ssh starts");
         let (stdout, stderr) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{script}: {}\n{stdout}\n{stderr}", output.status);
         stdout.into_owned()
+    }
+
+    /// Describes OpenSSH's own client, running a script as [`user`](Self::user). It ends with the script, or with a
+    /// connection that is silent, but the script goes on when the client is killed.
+    pub fn client(&self, script: &str) -> Command {
+        let (host, port) = (self.address.ip(), self.address.port());
+        let mut client = Command::new(&self.ssh);
+        client.args(["-F", "none", "-i"]).arg(&self.identity);
+        for option in ["BatchMode=yes", "IdentitiesOnly=yes", "ConnectTimeout=20", "ServerAliveInterval=20"] {
+            client.args(["-o", option]);
+        }
+        client.arg("-o").arg(format!("UserKnownHostsFile={}", self.known_hosts.display()));
+        client.args(["-p", &port.to_string(), "-l", &self.user, &host.to_string(), "--", script]);
+        client
     }
 }
