@@ -17,9 +17,9 @@ async fn dovecot_by_the_commands_of_its_preset() {
     let [first, second, third] = [(); 3].map(|()| issuer.bundle(&www, &[NAME.parse().unwrap()]));
     ssh.probe().await.unwrap();
 
-    // The first version arrives, and then the configuration is made to name it.
+    // The configuration names the files before they are there.
+    server.configure(LIVE, "");
     ssh.install(&first).await.unwrap();
-    server.put(LIVE);
     server.serves(first.chain.fingerprint()).await;
     let receipt = ssh.install(&second).await.unwrap();
     server.serves(second.chain.fingerprint()).await;

@@ -179,7 +179,7 @@ impl Server {
     }
 
     /// Makes the server read the files in a directory, past every deployer.
-    pub(crate) fn put(&self, directory: &str) {
+    fn put(&self, directory: &str) {
         self.site.run(&format!("/bin/sh {} {}", self.site.inside("reload.sh"), self.site.inside(directory)));
     }
 

@@ -56,9 +56,11 @@ const LOCAL: ProviderName = ProviderName::new("local");
 /// while, for readers that are still at it and for [rollback](Deployer::rollback).
 ///
 /// An install runs the check command, switches, and runs the reload command. If the check fails nothing is
-/// switched; if reloading fails, the version before is switched back and reloaded. The reload command runs
-/// again when the same version is installed again, since a crash may have come between. Taking the last
-/// version away runs no command: a server that is still told to read it would not start.
+/// switched; if reloading fails, the version before is switched back and reloaded. The very first version is
+/// switched to before it is checked, and taken away again if it fails: a server whose configuration names files
+/// that are not there would not pass. The reload command runs again when the same version is installed again, since a
+/// crash may have come between. Taking the last version away runs no command: a server that is still told to
+/// read it would not start.
 ///
 /// A key that is [made here](Deployer::make_key) is readable by this process alone until its certificate is installed,
 /// whose directory gets a copy with the chosen rights. It is removed with the last version that has it.

@@ -55,9 +55,11 @@ const CONNECTIONS: usize = 4;
 /// [rollback](Deployer::rollback).
 ///
 /// An install runs the check command, switches, and runs the reload command. If the check fails nothing is
-/// switched; if reloading fails, the version before is switched back and reloaded. The reload command runs
-/// again when the same version is installed again, since the connection may have been lost between. Taking the last
-/// version away runs no command: a server that is still told to read it would not start.
+/// switched; if reloading fails, the version before is switched back and reloaded. The very first version is
+/// switched to before it is checked, and taken away again if it fails: a server whose configuration names files
+/// that are not there would not pass. The reload command runs again when the same version is installed again, since the
+/// connection may have been lost between. Taking the last version away runs no command: a server that is still told
+/// to read it would not start.
 ///
 /// The machine needs an OpenSSH server or one like it with SFTP, `flock` (util-linux, `BusyBox`), and a POSIX shell as
 /// the login shell of the user. Where `SELinux` is on, what was written gets the labels of the policy by `restorecon`.

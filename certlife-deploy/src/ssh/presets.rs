@@ -26,8 +26,8 @@ pub enum Preset {
     #[serde(rename = "haproxy")]
     HaProxy,
     /// [Postfix](https://www.postfix.org/postconf.5.html#smtpd_tls_chain_files): `smtpd_tls_chain_files =
-    /// <directory>/www/live/combined.pem`, key first as it wants it. Checked by `postfix check`, reloaded by `postfix
-    /// reload`.
+    /// <directory>/www/live/combined.pem`, key first as it wants it. Checked by `postfix check`, which tells its reasons to
+    /// Postfix's own log, reloaded by `postfix reload`.
     Postfix,
     /// [Dovecot](https://doc.dovecot.org/2.3/configuration_manual/dovecot_ssl_configuration/): `ssl_cert =
     /// <<directory>/www/live/fullchain.pem`, `ssl_key = <<directory>/www/live/privkey.pem`. Checked by `doveconf -n`,

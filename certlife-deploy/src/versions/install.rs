@@ -55,14 +55,26 @@ pub(crate) async fn install(machine: &impl Machine, bundle: &Bundle) -> Result<R
     };
     let place = Place::existing(tree, layout, &bundle.certificate).await?;
     let directory = tree.name(&place.path(&prepared.dir));
-    machine.run(Step::Check, &directory, &bundle.certificate).await?;
-    place.switch(Some(&prepared.dir)).await?;
-    if let Err(kind) = machine.run(Step::Reload, &directory, &bundle.certificate).await {
-        let ErrorKind::CommandFailed(words) = kind else { return Err(kind) };
-        let outcome = undo(machine, &place, &prepared, &bundle.certificate).await;
-        return Err(ErrorKind::CommandFailed(format!("{words}{outcome}").into()));
+    let mut is_live = prepared.is_live;
+    if matches!(prepared.retreat, Retreat::ToNothing) {
+        // A check that reads what the server's configuration names would not find the files.
+        place.switch(Some(&prepared.dir)).await?;
+        is_live = true;
     }
-    place.complete(&prepared.dir, &rights).await?;
+    let mut accepted = machine.run(Step::Check, &directory, &bundle.certificate).await;
+    if accepted.is_ok() {
+        place.switch(Some(&prepared.dir)).await?;
+        is_live = true;
+        accepted = machine.run(Step::Reload, &directory, &bundle.certificate).await;
+    }
+    match accepted {
+        Ok(()) => place.complete(&prepared.dir, &rights).await?,
+        Err(ErrorKind::CommandFailed(words)) if is_live => {
+            let outcome = undo(machine, &place, &prepared, &bundle.certificate).await;
+            return Err(ErrorKind::CommandFailed(format!("{words}{outcome}").into()));
+        }
+        Err(kind) => return Err(kind),
+    }
     Ok(receipt)
 }
 

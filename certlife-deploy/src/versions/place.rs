@@ -34,6 +34,8 @@ pub(super) struct Place<'a, T> {
 /// A version that lies ready to go live.
 pub(super) struct Prepared {
     pub(super) dir: VersionDir,
+    /// Whether it is live already.
+    pub(super) is_live: bool,
     /// What the receipt says.
     pub(super) replaced: Option<VersionId>,
     pub(super) retreat: Retreat,
@@ -116,7 +118,7 @@ pub(super) async fn prepare<T: Tree>(
     if layout.makes_keys {
         keys::prune(&place, &place.leaf_keys().await?, leaf_key).await?;
     }
-    Ok(Prepared { dir, replaced, retreat })
+    Ok(Prepared { is_live: live.as_ref() == Some(&dir), dir, replaced, retreat })
 }
 
 /// Goes back to what was live before the install; returns the directory of what is live then.

@@ -29,11 +29,29 @@ fn reloads(case: &Case) -> Vec<String> {
 #[tokio::test]
 async fn the_check_sees_the_new_version_before_it_goes_live() {
     let case = scripted();
-    case.write("check", "cat \"$2/fullchain.pem\" > \"$1/checked\"; test ! -e \"$1/certificates/www/live\"");
-    let bundle = case.bundle();
-    case.local.install(&bundle).await.unwrap();
-    assert_eq!(case.read("checked"), bundle.chain.pem());
-    assert_eq!(reloads(&case), [bundle.version.to_string()]);
+    let (first, second) = (case.bundle(), case.bundle());
+    case.local.install(&first).await.unwrap();
+    case.write(
+        "check",
+        "cat \"$2/fullchain.pem\" > \"$1/checked\"; readlink \"$1/certificates/www/live\" > \"$1/live\"",
+    );
+    case.local.install(&second).await.unwrap();
+    assert_eq!(case.read("checked"), second.chain.pem());
+    assert_eq!(case.read("live"), format!("versions/{}\n", first.version));
+    assert_eq!(reloads(&case), [first.version.to_string(), second.version.to_string()]);
+}
+
+#[tokio::test]
+async fn the_check_of_the_first_version_finds_it_where_the_configuration_says() {
+    let case = scripted();
+    case.write("check", "test -s \"$1/certificates/www/live/fullchain.pem\" && echo refused && exit 1");
+    let first = case.bundle();
+    let error = case.local.install(&first).await.unwrap_err();
+    assert!(error.to_string().contains("refused; nothing was installed before"), "{error}");
+    assert_eq!((case.live(), reloads(&case).len()), (None, 0));
+    case.write("check", "test -s \"$1/certificates/www/live/fullchain.pem\"");
+    assert_eq!(case.local.install(&first).await.unwrap().replaced, None);
+    assert_eq!(reloads(&case), [first.version.to_string()]);
 }
 
 #[tokio::test]
@@ -102,27 +120,32 @@ async fn the_same_version_is_reloaded_again_and_stays_if_that_fails() {
 }
 
 #[tokio::test]
-async fn after_a_crash_before_the_reload_a_failed_reload_still_goes_back() {
-    let case = scripted();
-    let (first, second) = (case.bundle(), case.bundle());
-    case.local.install(&first).await.unwrap();
-    // Abandoned while the reload command runs, which is after the switch.
-    case.write("reload", "touch \"$1/reloading\"; sleep 600");
-    let installing = case.local.install(&second);
-    let reloading = async {
-        while !case.machine.path("reloading").exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+async fn after_a_crash_before_the_reload_a_failed_check_or_reload_still_goes_back() {
+    for refusing in ["check", "reload"] {
+        let case = scripted();
+        let (first, second) = (case.bundle(), case.bundle());
+        case.local.install(&first).await.unwrap();
+        // Abandoned while the reload command runs, which is after the switch.
+        case.write("reload", "touch \"$1/reloading\"; sleep 600");
+        let installing = case.local.install(&second);
+        let reloading = async {
+            while !case.machine.path("reloading").exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            outcome = installing => panic!("{outcome:?}"),
+            () = reloading => {}
         }
-    };
-    tokio::select! {
-        outcome = installing => panic!("{outcome:?}"),
-        () = reloading => {}
+        assert_eq!(case.live(), Some(second.version.to_string()));
+        case.write("reload", REPORT);
+        let refuse = format!("{REPORT}case \"$2\" in *{}*) exit 1;; esac", second.version);
+        case.write(refusing, &refuse);
+        let error = case.local.install(&second).await.unwrap_err();
+        assert!(error.to_string().contains("the previous version is back"), "{error}");
+        assert_eq!(case.live(), Some(first.version.to_string()));
+        assert_eq!(reloads(&case).last(), Some(&first.version.to_string()), "the server was told");
     }
-    assert_eq!(case.live(), Some(second.version.to_string()));
-    case.write("reload", &format!("{REPORT}case \"$2\" in *{}*) exit 1;; esac", second.version));
-    let error = case.local.install(&second).await.unwrap_err();
-    assert!(error.to_string().contains("the previous version is back"), "{error}");
-    assert_eq!(case.live(), Some(first.version.to_string()));
 }
 
 #[tokio::test]
@@ -204,7 +227,7 @@ async fn the_environment_is_empty_and_no_shell_reads_the_words() {
     let (_, output) = words.as_str().split_once(": ").unwrap();
     let (_, output) = output.split_once(": ").unwrap_or(("", output));
     assert!(
-        output.ends_with("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin $HOME `id`,www,"),
+        output.contains("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin $HOME `id`,www,;"),
         "{output}"
     );
     assert_eq!(output.matches('=').count(), 1, "{output}");
