@@ -18,7 +18,9 @@ pub(super) fn check(workspace: &Workspace) -> Result<()> {
     if !program.is_file() {
         println!("building cargo-deny {VERSION}, which takes some minutes once");
         let mut install = cargo(&workspace.root);
-        install.args(["install", "--locked", "cargo-deny", "--version", VERSION, "--root"]).arg(&folder);
+        install
+            .args(["install", "--locked", "--debug", "cargo-deny", "--version", VERSION, "--root"])
+            .arg(&folder);
         run(&mut install)?;
     }
     let deny = |arguments: &[&str]| {
