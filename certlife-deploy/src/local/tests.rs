@@ -1,7 +1,5 @@
 #![cfg(unix)]
 
-mod challenges;
-mod commands;
 mod crashes;
 mod files;
 mod forms;
@@ -9,18 +7,17 @@ mod keys;
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use certlife_core::{
-    CertificateId, Chain, Deployer, Identifier, Keystore, PrivateKey, Secret, challenge::HttpPath,
-    deploy::Bundle,
-};
+use certlife_core::{CertificateId, Deployer, Identifier, challenge::HttpPath, deploy::Bundle};
 use certlife_testkit::{
     crash::CrashPlan,
-    deploy::{DeployFixture, Issuer, Seen},
+    deploy::{
+        DeployFixture, Issuer, Seen,
+        directories::{DirectoryFixture, DirectorySettings, Folder},
+    },
     dns::Cannot,
 };
 use rustls_pki_types::CertificateDer;
@@ -33,6 +30,7 @@ use crate::files::NamedForm;
 /// A directory of certificates and a web root.
 struct Machine {
     root: TempDir,
+    folder: Folder,
     describe: fn(&Path) -> LocalBuilder,
 }
 
@@ -40,7 +38,8 @@ impl Machine {
     fn new(describe: fn(&Path) -> LocalBuilder) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("web")).unwrap();
-        Self { root, describe }
+        let folder = Folder::new(root.path());
+        Self { root, folder, describe }
     }
 
     fn plain() -> Self {
@@ -74,7 +73,7 @@ impl Machine {
     }
 
     fn path(&self, rest: &str) -> PathBuf {
-        self.root.path().join(rest)
+        self.folder.path(rest)
     }
 
     fn certificates(&self) -> PathBuf {
@@ -88,42 +87,16 @@ impl DeployFixture for Machine {
     }
 
     async fn seen(&self, certificate: &CertificateId, _: &Identifier) -> Option<Seen> {
-        let place = self.certificates().join(certificate.as_str());
-        let live = place.join(fs::read_link(place.join("live")).ok()?);
-        // A server that runs as somebody else gets there.
-        for directory in [&place, &place.join("versions"), &live] {
-            let mode = fs::metadata(directory).unwrap().mode();
-            assert_eq!(mode & 0o050, 0o050, "{} has {mode:o}", directory.display());
-        }
-        let chain = Chain::from_pem(&fs::read_to_string(live.join("fullchain.pem")).unwrap()).unwrap();
-        let key_hash = chain.info().unwrap().key_hash;
-        let key_in = |name: &str| {
-            let text = fs::read_to_string(live.join(name)).ok()?;
-            Some(PrivateKey::from_pem(&Secret::new(text)).unwrap().public_key_hash() == key_hash)
-        };
-        let combined = key_in("combined.pem");
-        let key_fits = key_in("privkey.pem").map(|fits| fits && combined.unwrap_or(true));
-        Some(Seen { chain: chain.certificates().cloned().collect(), key_fits })
+        self.folder.seen(certificate)
     }
 
     async fn tamper(&self, bundle: &Bundle) {
-        let live = self.certificates().join(bundle.certificate.as_str()).join("live");
-        let key = bundle.key.as_ref().unwrap().to_pkcs8_pem().unwrap();
-        fs::write(live.join("fullchain.pem"), bundle.chain.pem()).unwrap();
-        fs::write(live.join("cert.pem"), bundle.chain.leaf_pem()).unwrap();
-        fs::write(live.join("chain.pem"), bundle.chain.intermediates_pem()).unwrap();
-        fs::write(live.join("privkey.pem"), key.expose()).unwrap();
-        if live.join("combined.pem").exists() {
-            fs::write(live.join("combined.pem"), format!("{}{}", key.expose(), bundle.chain.pem())).unwrap();
-        }
-        let keystore = Keystore::new(bundle.chain.clone(), bundle.key.clone()).unwrap();
-        for store in stores().iter().filter(|store| live.join(&store.name).exists()) {
-            fs::write(live.join(&store.name), keystore.encode(&store.form).unwrap().expose()).unwrap();
-        }
+        let stores: Vec<_> = stores().into_iter().map(|it| (it.name.to_string(), it.form)).collect();
+        self.folder.tamper(bundle, &stores);
     }
 
     async fn http(&self, _: &Identifier, path: &HttpPath) -> Option<String> {
-        fs::read_to_string(self.path("web").join(&path.as_str()[1..])).ok()
+        self.folder.http(path)
     }
 
     async fn tls_alpn(&self, _: &Identifier) -> Option<CertificateDer<'static>> {
@@ -131,16 +104,7 @@ impl DeployFixture for Machine {
     }
 
     async fn exposed_keys(&self) -> Result<Vec<String>, Cannot> {
-        let open = |path: &PathBuf| {
-            let others = fs::metadata(path).is_ok_and(|found| found.mode() & 0o077 != 0);
-            let store = path.extension().is_some_and(|kind| kind == "pfx" || kind == "jks");
-            others && (store || fs::read_to_string(path).is_ok_and(|text| text.contains("PRIVATE KEY")))
-        };
-        Ok(files_below(self.root.path())
-            .iter()
-            .filter(|path| open(path))
-            .map(|path| format!("{path:?}"))
-            .collect())
+        Ok(self.folder.exposed_keys())
     }
 
     fn with_broken_target(&self) -> Result<Arc<dyn Deployer>, Cannot> {
@@ -155,10 +119,7 @@ impl DeployFixture for Machine {
     }
 
     async fn remains(&self) -> Result<Vec<String>, Cannot> {
-        let mut found = entries_below(&self.certificates());
-        found.retain(|path| !path.ends_with(".lock"));
-        found.extend(entries_below(&self.path("web")));
-        Ok(found.iter().map(|path| path.display().to_string()).collect())
+        Ok(self.folder.remains())
     }
 
     fn secrets(&self) -> Result<Vec<String>, Cannot> {
@@ -183,23 +144,23 @@ fn stores() -> Vec<NamedForm> {
     .collect()
 }
 
-/// Everything below a directory, links not followed. What disappears meanwhile is passed over.
-fn entries_below(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            found.extend(entries_below(&entry.path()));
-        }
-        found.push(entry.path());
+impl DirectoryFixture for Machine {
+    fn folder(&self) -> &Folder {
+        &self.folder
     }
-    found
-}
 
-/// Every file below a directory.
-fn files_below(directory: &Path) -> Vec<PathBuf> {
-    let mut files = entries_below(directory);
-    files.retain(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file()));
-    files
+    fn inside(&self) -> String {
+        self.root.path().display().to_string()
+    }
+
+    fn configured(&self, settings: DirectorySettings) -> Arc<dyn Deployer> {
+        let DirectorySettings { check, reload, command_timeout, keep } = settings;
+        let local = Local::builder(self.certificates()).web_root(self.path("web"));
+        let local = local.check(check).reload(reload).command_timeout(command_timeout).keep(keep);
+        Arc::new(local.build().unwrap())
+    }
+
+    fn give(&self, _: &Path) {}
 }
 
 mod promises {
@@ -212,6 +173,10 @@ mod promises_with_every_setting {
 
 mod promises_with_key_stores {
     certlife_testkit::deployer_conformance!(super::Machine::with_stores());
+}
+
+mod promises_of_directories {
+    certlife_testkit::directory_conformance!(super::Machine::plain());
 }
 
 /// A machine, a certificate, and the means to issue versions of it.
@@ -239,28 +204,14 @@ impl Case {
 
     /// A path below the certificate's directory.
     fn path(&self, rest: &str) -> PathBuf {
-        self.machine.certificates().join("www").join(rest)
-    }
-
-    fn write(&self, rest: &str, text: &str) {
-        fs::write(self.machine.path(rest), text).unwrap();
-    }
-
-    fn read(&self, rest: &str) -> String {
-        fs::read_to_string(self.machine.path(rest)).unwrap_or_default()
+        self.machine.folder.of(&self.www, rest)
     }
 
     fn live(&self) -> Option<String> {
-        let target = fs::read_link(self.path("live")).ok()?;
-        Some(target.to_str().unwrap().strip_prefix("versions/").unwrap().to_owned())
+        self.machine.folder.live(&self.www)
     }
 
     fn versions(&self) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(self.path("versions"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
+        self.machine.folder.versions(&self.www)
     }
 }

@@ -39,9 +39,9 @@ for path in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec /usr
 done
 exit 96
 "#;
-/// Looks for each program; prints the first that is missing.
+/// Whether a program is there and may be run. Some shells' `command -v` finds paths to what may not.
 const FIND: &str =
-    r#"for program; do command -v -- "$program" >/dev/null || { echo "$program"; exit 96; }; done"#;
+    r#"case $1 in */*) [ -f "$1" ] && [ -x "$1" ] ;; *) command -v -- "$1" >/dev/null ;; esac"#;
 /// Gives files the labels of the policy, where there is one.
 const RELABEL: &str = r#"exec restorecon -R -- "$1""#;
 const HAS_LABELS: &str =
@@ -128,17 +128,18 @@ impl Visit {
     pub(super) async fn probe_commands(&self) -> Result<(), ErrorKind> {
         let Connection { plan, session, .. } = &*self.files.connection;
         for command in [&plan.check, &plan.reload].into_iter().flatten() {
-            let line = script(plan, false, FIND, &[&command.program]);
-            if !session.exec(&line, &[], limits(PATIENCE)).await?.succeeded() {
-                return Err(command.failed("there is no such program, or it may not be run"));
-            }
-            if plan.sudo != Sudo::No {
-                // Asks whether it would be allowed; nothing runs.
-                let line = quote::line(["env", "-i", &path(), "sudo", "-n", "-l", "--", &command.program]);
-                let output = session.exec(&line, &[], limits(PATIENCE)).await?;
-                if !output.succeeded() {
-                    return Err(command.failed(&format!("sudo: {}", output.words(MAX_OUTPUT))));
+            if plan.sudo == Sudo::No {
+                let line = script(plan, false, FIND, &[&command.program]);
+                if !session.exec(&line, &[], limits(PATIENCE)).await?.succeeded() {
+                    return Err(command.failed("there is no such program, or it may not be run"));
                 }
+                continue;
+            }
+            // Asks whether it is there and would be allowed; nothing runs. Who logs in need not see it.
+            let line = quote::line(["env", "-i", &path(), "sudo", "-n", "-l", "--", &command.program]);
+            let output = session.exec(&line, &[], limits(PATIENCE)).await?;
+            if !output.succeeded() {
+                return Err(command.failed(&format!("sudo: {}", output.words(MAX_OUTPUT))));
             }
         }
         Ok(())

@@ -1,45 +1,14 @@
-//! Files on the machine: layout, rights, labels, what is planted there, and disks that do not take them.
+//! Files on the machine: labels, owners, and disks that do not take them.
 
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt as _, symlink},
-    path::Path,
-};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use certlife_core::{
-    Deployer as _, ErrorKind,
-    challenge::{HttpBody, HttpFile, HttpPath},
-    deploy::TargetResponse,
-};
+use certlife_core::{Deployer as _, ErrorKind};
 use certlife_deploy::ssh::{Ssh, Sudo};
 
-use super::{Case, files_below};
+use super::Case;
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
-}
-
-#[tokio::test]
-async fn the_layout_is_as_documented() {
-    let case = Case::plain();
-    let bundle = case.bundle();
-    case.ssh.install(&bundle).await.unwrap();
-    let read = |name: &str| fs::read_to_string(case.path("live").join(name)).unwrap();
-    assert_eq!(read("fullchain.pem"), bundle.chain.pem());
-    assert_eq!(read("cert.pem"), bundle.chain.leaf_pem());
-    assert_eq!(read("chain.pem"), bundle.chain.intermediates_pem());
-    assert_eq!(read("privkey.pem"), bundle.key.unwrap().to_pkcs8_pem().unwrap().expose());
-    for (name, rights) in [
-        ("", 0o755),
-        ("versions", 0o755),
-        ("live/", 0o755),
-        ("live/privkey.pem", 0o600),
-        ("live/fullchain.pem", 0o644),
-        ("live/install.json", 0o644),
-        ("../.lock", 0o600),
-    ] {
-        assert_eq!(mode(&case.path(name)), rights, "{name}");
-    }
 }
 
 #[tokio::test]
@@ -79,74 +48,6 @@ async fn owners_and_modes_are_as_asked_for_with_roots_rights_alone() {
     let error = builder().owner("www-data").build().unwrap().install(&case.bundle()).await.unwrap_err();
     assert!(error.to_string().contains("permission denied"), "{error}");
     assert!(!case.machine.path("other/www/live").exists());
-}
-
-#[tokio::test]
-async fn old_versions_are_kept_as_told() {
-    let case = Case::new(|_, ssh| ssh.keep(1));
-    let mut bundles = Vec::new();
-    for _ in 0..5 {
-        bundles.push(case.bundle());
-        case.ssh.install(&bundles[bundles.len() - 1]).await.unwrap();
-    }
-    let kept: Vec<_> = bundles[2..].iter().map(|bundle| bundle.version.to_string()).collect();
-    assert_eq!(case.versions(), kept);
-}
-
-#[tokio::test]
-async fn what_is_planted_is_refused_and_what_it_leads_to_is_untouched() {
-    for planted in ["certificates/www", "certificates/www/versions", "certificates/www/versions/.new"] {
-        let case = Case::plain();
-        let victim = case.machine.path("victim");
-        fs::create_dir(&victim).unwrap();
-        fs::write(victim.join("privkey.pem"), "theirs").unwrap();
-        let link = case.machine.path(planted);
-        fs::create_dir_all(link.parent().unwrap()).unwrap();
-        case.machine.openssh.run(&format!("true {planted}")).await;
-        for directory in ["certificates", "certificates/www", "certificates/www/versions"] {
-            if case.machine.path(directory).exists() {
-                case.machine.openssh.give(&case.machine.path(directory));
-            }
-        }
-        symlink("../".repeat(planted.matches('/').count()) + "victim", &link).unwrap();
-        let error = case.ssh.install(&case.bundle()).await.unwrap_err();
-        assert!(
-            matches!(error.kind(), ErrorKind::Conflict(words) if words.as_str().contains("symbolic link")),
-            "{planted}: {error}"
-        );
-        let _ = case.ssh.uninstall(&case.www).await;
-        assert_eq!(fs::read_dir(&victim).unwrap().count(), 1, "{planted}");
-        assert_eq!(fs::read_to_string(victim.join("privkey.pem")).unwrap(), "theirs");
-    }
-    for target in ["/etc", "../../victim", "versions/../../victim", "versions/foreign"] {
-        let case = Case::plain();
-        let receipt = case.ssh.install(&case.bundle()).await.unwrap();
-        fs::remove_file(case.path("live")).unwrap();
-        symlink(target, case.path("live")).unwrap();
-        for error in [
-            case.ssh.install(&case.bundle()).await.unwrap_err(),
-            case.ssh.rollback(&receipt).await.unwrap_err(),
-            case.ssh.installed(&case.www).await.unwrap_err(),
-            case.ssh.uninstall(&case.www).await.unwrap_err(),
-        ] {
-            assert!(matches!(error.kind(), ErrorKind::Conflict(_)), "{target}: {error}");
-        }
-        assert_eq!(fs::read_link(case.path("live")).unwrap(), Path::new(target));
-    }
-}
-
-#[tokio::test]
-async fn a_lock_that_leads_elsewhere_is_refused() {
-    let case = Case::plain();
-    fs::create_dir(case.machine.path("certificates")).unwrap();
-    case.machine.openssh.give(&case.machine.path("certificates"));
-    symlink("../victim", case.machine.path("certificates/.lock")).unwrap();
-    let error = case.ssh.install(&case.bundle()).await.unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::Conflict(words) if words.as_str().contains(".lock")),
-        "{error}"
-    );
-    assert!(!case.machine.path("victim").exists());
 }
 
 #[tokio::test]
@@ -211,29 +112,4 @@ async fn a_directory_that_cannot_be_written_to_is_told() {
     let error = case.ssh.install(&second).await.unwrap_err();
     assert!(error.to_string().contains("permission denied"), "{error}");
     assert_eq!(case.live(), Some(first.version.to_string()));
-}
-
-#[tokio::test]
-async fn challenge_files_of_others_stay_and_ours_go_with_their_directories() {
-    let case = Case::new(|machine, ssh| ssh.web_root(machine.inside("web")));
-    let response = |body: &str| {
-        TargetResponse::Http(HttpFile {
-            host: "www.example.org".parse().unwrap(),
-            path: HttpPath::new("/.well-known/acme-challenge/token").unwrap(),
-            body: HttpBody::new(body).unwrap(),
-        })
-    };
-    let handle = case.ssh.put_challenge(&response("ours")).await.unwrap();
-    assert_eq!(mode(&case.machine.path("web/.well-known/acme-challenge/token")), 0o644);
-    assert_eq!(mode(&case.machine.path("web/.well-known/acme-challenge")), 0o755);
-    let error = case.ssh.put_challenge(&response("others")).await.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Conflict(_)), "{error}");
-    case.ssh.remove_challenge(&handle).await.unwrap();
-    assert_eq!(files_below(&case.machine.path("web")).len(), 0);
-    assert_eq!(fs::read_dir(case.machine.path("web")).unwrap().count(), 0);
-    let nowhere = Ssh::builder(case.machine.server(), case.machine.inside("certificates"));
-    let nowhere = nowhere.web_root(case.machine.inside("no-web")).build().unwrap();
-    let error = nowhere.put_challenge(&response("ours")).await.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Io(_)), "{error}");
-    assert!(!case.machine.path("no-web").exists(), "a web root is never made");
 }

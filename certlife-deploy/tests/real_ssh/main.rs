@@ -11,19 +11,19 @@ mod wire;
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use certlife_core::{
-    CertificateId, Chain, Deployer, Identifier, PrivateKey, Secret, challenge::HttpPath, deploy::Bundle,
-};
+use certlife_core::{CertificateId, Deployer, Identifier, challenge::HttpPath, deploy::Bundle};
 use certlife_deploy::remote::Server;
 use certlife_deploy::ssh::{HostKey, Login, Ssh, SshBuilder, Sudo};
 use certlife_testkit::{
     crash::CrashPlan,
-    deploy::{DeployFixture, Issuer, Seen},
+    deploy::{
+        DeployFixture, Issuer, Seen,
+        directories::{DirectoryFixture, DirectorySettings, Folder},
+    },
     dns::Cannot,
     servers::{OpenSsh, Place, Servers},
 };
@@ -35,6 +35,7 @@ use self::wire::{Points, Wire};
 struct Machine {
     openssh: OpenSsh,
     place: Place,
+    folder: Folder,
     describe: fn(&Machine, SshBuilder) -> SshBuilder,
     /// Where the connection of a process that dies is cut: in the suite's two runs at different packets.
     points: Points,
@@ -46,7 +47,8 @@ impl Machine {
         let place = openssh.place();
         fs::create_dir(place.outside().join("web")).unwrap();
         openssh.give(&place.outside().join("web"));
-        Self { openssh, place, describe, points: Points { every: 4, from: 0 } }
+        let folder = Folder::new(place.outside());
+        Self { openssh, place, folder, describe, points: Points { every: 4, from: 0 } }
     }
 
     fn plain() -> Self {
@@ -95,7 +97,7 @@ impl Machine {
 
     /// The same path for tests.
     fn path(&self, rest: &str) -> PathBuf {
-        self.place.outside().join(rest)
+        self.folder.path(rest)
     }
 }
 
@@ -105,38 +107,15 @@ impl DeployFixture for Machine {
     }
 
     async fn seen(&self, certificate: &CertificateId, _: &Identifier) -> Option<Seen> {
-        let place = self.path("certificates").join(certificate.as_str());
-        let live = place.join(fs::read_link(place.join("live")).ok()?);
-        // A server that runs as somebody else gets there.
-        for directory in [&place, &place.join("versions"), &live] {
-            let mode = fs::metadata(directory).unwrap().mode();
-            assert_eq!(mode & 0o050, 0o050, "{} has {mode:o}", directory.display());
-        }
-        let chain = Chain::from_pem(&fs::read_to_string(live.join("fullchain.pem")).unwrap()).unwrap();
-        let key_hash = chain.info().unwrap().key_hash;
-        let key_in = |name: &str| {
-            let text = fs::read_to_string(live.join(name)).ok()?;
-            Some(PrivateKey::from_pem(&Secret::new(text)).unwrap().public_key_hash() == key_hash)
-        };
-        let combined = key_in("combined.pem");
-        let key_fits = key_in("privkey.pem").map(|fits| fits && combined.unwrap_or(true));
-        Some(Seen { chain: chain.certificates().cloned().collect(), key_fits })
+        self.folder.seen(certificate)
     }
 
     async fn tamper(&self, bundle: &Bundle) {
-        let live = self.path("certificates").join(bundle.certificate.as_str()).join("live");
-        let key = bundle.key.as_ref().unwrap().to_pkcs8_pem().unwrap();
-        fs::write(live.join("fullchain.pem"), bundle.chain.pem()).unwrap();
-        fs::write(live.join("cert.pem"), bundle.chain.leaf_pem()).unwrap();
-        fs::write(live.join("chain.pem"), bundle.chain.intermediates_pem()).unwrap();
-        fs::write(live.join("privkey.pem"), key.expose()).unwrap();
-        if live.join("combined.pem").exists() {
-            fs::write(live.join("combined.pem"), format!("{}{}", key.expose(), bundle.chain.pem())).unwrap();
-        }
+        self.folder.tamper(bundle, &[]);
     }
 
     async fn http(&self, _: &Identifier, path: &HttpPath) -> Option<String> {
-        fs::read_to_string(self.path("web").join(&path.as_str()[1..])).ok()
+        self.folder.http(path)
     }
 
     async fn tls_alpn(&self, _: &Identifier) -> Option<CertificateDer<'static>> {
@@ -144,12 +123,7 @@ impl DeployFixture for Machine {
     }
 
     async fn exposed_keys(&self) -> Result<Vec<String>, Cannot> {
-        let open = |path: &PathBuf| {
-            let others = fs::metadata(path).is_ok_and(|found| found.mode() & 0o077 != 0);
-            others && fs::read_to_string(path).is_ok_and(|text| text.contains("PRIVATE KEY"))
-        };
-        let files = files_below(self.place.outside());
-        Ok(files.iter().filter(|path| open(path)).map(|path| path.display().to_string()).collect())
+        Ok(self.folder.exposed_keys())
     }
 
     fn with_broken_target(&self) -> Result<Arc<dyn Deployer>, Cannot> {
@@ -166,10 +140,7 @@ impl DeployFixture for Machine {
     }
 
     async fn remains(&self) -> Result<Vec<String>, Cannot> {
-        let mut found = entries_below(&self.path("certificates"));
-        found.retain(|path| !path.ends_with(".lock"));
-        found.extend(entries_below(&self.path("web")));
-        Ok(found.iter().map(|path| path.display().to_string()).collect())
+        Ok(self.folder.remains())
     }
 
     fn secrets(&self) -> Result<Vec<String>, Cannot> {
@@ -188,23 +159,25 @@ impl DeployFixture for Machine {
     }
 }
 
-/// Everything below a directory, links not followed. What disappears meanwhile is passed over.
-fn entries_below(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            found.extend(entries_below(&entry.path()));
-        }
-        found.push(entry.path());
+impl DirectoryFixture for Machine {
+    fn folder(&self) -> &Folder {
+        &self.folder
     }
-    found
-}
 
-/// Every file below a directory.
-fn files_below(directory: &Path) -> Vec<PathBuf> {
-    let mut files = entries_below(directory);
-    files.retain(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file()));
-    files
+    fn inside(&self) -> String {
+        self.place.inside().to_owned()
+    }
+
+    fn configured(&self, settings: DirectorySettings) -> Arc<dyn Deployer> {
+        let DirectorySettings { check, reload, command_timeout, keep } = settings;
+        let ssh = Ssh::builder(self.server(), self.inside("certificates")).web_root(self.inside("web"));
+        let ssh = ssh.check(check).reload(reload).command_timeout(command_timeout).keep(keep);
+        Arc::new(ssh.build().unwrap())
+    }
+
+    fn give(&self, path: &Path) {
+        self.openssh.give(path);
+    }
 }
 
 mod promises {
@@ -213,6 +186,10 @@ mod promises {
 
 mod promises_with_every_setting {
     certlife_testkit::deployer_conformance!(super::Machine::with_everything());
+}
+
+mod promises_of_directories {
+    certlife_testkit::directory_conformance!(super::Machine::plain());
 }
 
 /// A machine, a certificate, and the means to issue versions of it.
@@ -240,7 +217,7 @@ impl Case {
 
     /// A path below the certificate's directory.
     fn path(&self, rest: &str) -> PathBuf {
-        self.machine.path("certificates/www").join(rest)
+        self.machine.folder.of(&self.www, rest)
     }
 
     fn write(&self, rest: &str, text: &str) {
@@ -254,16 +231,6 @@ impl Case {
     }
 
     fn live(&self) -> Option<String> {
-        let target = fs::read_link(self.path("live")).ok()?;
-        Some(target.to_str().unwrap().strip_prefix("versions/").unwrap().to_owned())
-    }
-
-    fn versions(&self) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(self.path("versions"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
+        self.machine.folder.live(&self.www)
     }
 }

@@ -4,6 +4,7 @@
 //! turns every promise of the contract into a test of its own. What a target cannot do it has to refuse as
 //! unsupported, and what a fixture cannot stage it has to say with the reason; nothing passes by not running.
 
+pub mod directories;
 mod fixture;
 mod issuer;
 mod memory;
@@ -18,6 +19,17 @@ pub use memory::{Calls, MemoryTarget};
 pub use memory_fixture::MemoryFixture;
 
 pub use crate::dns::Cannot;
+
+/// Makes one named test for every promise of a deployer that keeps certificates in directories of versions.
+///
+/// Takes an expression, which may await, for a [`DirectoryFixture`](directories::DirectoryFixture); as
+/// [`deployer_conformance!`](crate::deployer_conformance) otherwise.
+#[macro_export]
+macro_rules! directory_conformance {
+    ($fixture:expr) => {
+        $crate::directory_promises! { @tests $fixture }
+    };
+}
 
 /// Makes one named test for every promise of [`Deployer`](certlife_core::Deployer).
 ///

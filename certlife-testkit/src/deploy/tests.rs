@@ -32,8 +32,8 @@ mod promises_of_a_target_that_serves_files_only {
 }
 
 #[test]
-fn every_promise_of_the_suite_is_run() {
-    let sources = [
+fn every_promise_of_the_suites_is_run() {
+    let deployers = [
         include_str!("suite/challenges.rs"),
         include_str!("suite/conduct.rs"),
         include_str!("suite/crashes.rs"),
@@ -42,14 +42,24 @@ fn every_promise_of_the_suite_is_run() {
         include_str!("suite/rollbacks.rs"),
         include_str!("suite/truth.rs"),
     ];
-    let written: BTreeSet<&str> = sources
-        .iter()
-        .flat_map(|source| source.lines())
-        .filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next())
-        .collect();
-    let list = include_str!("suite/mod.rs").split("$fixture =>").nth(1).unwrap();
-    let listed: BTreeSet<&str> = list.split('}').next().unwrap().split_whitespace().collect();
-    assert_eq!(written, listed);
+    let directories = [
+        include_str!("directories/commands.rs"),
+        include_str!("directories/files.rs"),
+        include_str!("directories/web.rs"),
+    ];
+    for (sources, list) in [
+        (&deployers[..], include_str!("suite/mod.rs")),
+        (&directories[..], include_str!("directories/mod.rs")),
+    ] {
+        let written: BTreeSet<&str> = sources
+            .iter()
+            .flat_map(|source| source.lines())
+            .filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next())
+            .collect();
+        let list = list.split("$fixture =>").nth(1).unwrap();
+        let listed: BTreeSet<&str> = list.split('}').next().unwrap().split_whitespace().collect();
+        assert_eq!(written, listed);
+    }
 }
 
 fn bundle() -> Bundle {

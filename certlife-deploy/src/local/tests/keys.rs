@@ -7,7 +7,7 @@ use certlife_core::{
     deploy::{Bundle, KeyRequest},
 };
 
-use super::{Case, Local, Machine, files_below};
+use super::{Case, Local, Machine};
 
 fn wanted(case: &Case, number: i64) -> KeyRequest {
     KeyRequest {
@@ -49,10 +49,7 @@ async fn a_key_lies_in_one_private_file_and_is_nowhere_else() {
     );
     let secret = text.lines().nth(1).unwrap();
     assert!(!format!("{csr:?}{}{:?}", csr.pem(), case.local).contains(secret));
-    let holding =
-        |path: &std::path::PathBuf| fs::read_to_string(path).is_ok_and(|text| text.contains(secret));
-    let found: Vec<_> = files_below(case.machine.root.path()).into_iter().filter(holding).collect();
-    assert_eq!(found, [file]);
+    assert_eq!(case.machine.folder.files_with(secret), [file]);
 }
 
 #[tokio::test]
@@ -73,7 +70,7 @@ async fn keys_go_with_the_last_version_that_has_them() {
         "the live one, the one before, and the one that waits"
     );
     case.local.uninstall(&case.www).await.unwrap();
-    assert!(!case.path("").exists(), "{:?}", files_below(case.machine.root.path()));
+    assert_eq!(case.machine.folder.remains(), Vec::<String>::new());
 }
 
 #[tokio::test]
