@@ -213,9 +213,10 @@ impl Windows {
         let pfx = pfx(keystore, &password, plan.pfx).map_err(failed)?;
         let import = Import {
             store: &plan.store,
+            certificate: STANDARD.encode(bundle.chain.leaf()),
+            authorities: bundle.chain.intermediates().iter().map(|der| STANDARD.encode(der)).collect(),
             pfx: pfx.expose(),
             password: password.expose(),
-            fingerprint: bundle.chain.fingerprint(),
             name: &names::friendly_name(plan.friendly_name.as_deref(), &bundle.certificate, bundle.version),
             exportable: plan.exportable,
             accounts: &plan.accounts,

@@ -143,9 +143,10 @@ pub(super) struct CentralFile {
 #[derive(Serialize)]
 pub(super) struct Import<'a> {
     pub(super) store: &'a str,
+    pub(super) certificate: String,
+    pub(super) authorities: Vec<String>,
     pub(super) pfx: &'a str,
     pub(super) password: &'a str,
-    pub(super) fingerprint: Fingerprint,
     pub(super) name: &'a str,
     pub(super) exportable: bool,
     pub(super) accounts: &'a [String],

@@ -1,13 +1,16 @@
 mod central;
 mod challenges;
+mod console;
 mod contract;
 mod crashes;
 mod installing;
 mod machine;
 mod options;
 mod play;
+mod play_switch;
 mod play_web;
 mod scripts;
+mod sshd;
 mod superseding;
 mod ways;
 
@@ -20,15 +23,19 @@ use certlife_core::{
     keystore::{Form, Keystore, Protection},
 };
 use certlife_testkit::{
-    crash::{CrashPlan, Crashing},
+    crash::CrashPlan,
     deploy::{DeployFixture, Issuer, Seen},
     dns::Cannot,
 };
 use rustls_pki_types::CertificateDer;
 
-use super::{Binding, CentralStore, Connection, Pfx, Settings, Windows, WindowsBuilder, names};
+use super::{Binding, CentralStore, Connection, Pfx, Server, Settings, Windows, WindowsBuilder, names};
 
-use self::machine::{CENTRAL_PASSWORD, CENTRAL_PATH, Entry, Machine};
+use self::{
+    console::Console,
+    machine::{CENTRAL_PASSWORD, CENTRAL_PATH, Entry, Machine},
+    sshd::{SSH_PASSWORD, nobody, sshd},
+};
 
 const SITE: &str = "Default Web Site";
 const SQL: &str = r"NT SERVICE\MSSQLSERVER";
@@ -41,10 +48,20 @@ enum Kind {
     Central,
 }
 
+/// How PowerShell is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By the deployer's trait for it, without a connection.
+    Directly,
+    /// Over an SSH connection.
+    Ssh,
+}
+
 /// A machine, and how it is used.
 struct Fixture {
     machine: Machine,
     kind: Kind,
+    way: Way,
 }
 
 fn builder() -> WindowsBuilder {
@@ -53,17 +70,42 @@ fn builder() -> WindowsBuilder {
 
 /// The deployer that a description would build, with `machine` in place of the connection.
 fn deployer(builder: WindowsBuilder, machine: &Machine) -> Windows {
-    Windows::new(Settings::from(builder).plan().unwrap(), Arc::new(machine.clone()))
+    by(builder, Console::new(machine))
+}
+
+fn by(builder: WindowsBuilder, console: Console) -> Windows {
+    Windows::new(Settings::from(builder).plan().unwrap(), Arc::new(console))
 }
 
 impl Fixture {
-    fn new(kind: Kind) -> Self {
-        Self { machine: Machine::new(), kind }
+    fn new(kind: Kind, way: Way) -> Self {
+        Self { machine: Machine::new(), kind, way }
     }
 
-    fn builder(&self) -> WindowsBuilder {
+    fn windows(&self) -> Windows {
+        self.windows_by(Console::new(&self.machine))
+    }
+
+    /// A deployer that dies where the plan says.
+    fn mortal(&self, plan: &Arc<CrashPlan>) -> Windows {
+        self.windows_by(Console::dying(&self.machine, plan))
+    }
+
+    fn windows_by(&self, console: Console) -> Windows {
+        match self.way {
+            Way::Directly => by(self.describe(builder()), console),
+            // A server of its own each time, since who comes by it dies where the console says.
+            Way::Ssh => self.over_ssh(sshd(console)),
+        }
+    }
+
+    fn over_ssh(&self, server: Server) -> Windows {
+        self.describe(Windows::builder(Connection::ssh(server))).build().unwrap()
+    }
+
+    fn describe(&self, builder: WindowsBuilder) -> WindowsBuilder {
         // The old form is opened four times as fast.
-        let builder = builder().pfx(Pfx::Legacy);
+        let builder = builder.pfx(Pfx::Legacy);
         match self.kind {
             Kind::Store => builder.account(SQL).friendly_name("Web"),
             Kind::Bindings => builder.binding(Binding::new(SITE).each_name(true)).challenge_site(SITE),
@@ -71,10 +113,6 @@ impl Fixture {
                 .binding(Binding::new(SITE).each_name(true).central(true))
                 .central_store(CentralStore::new(CENTRAL_PATH, CENTRAL_PASSWORD)),
         }
-    }
-
-    fn windows(&self) -> Windows {
-        deployer(self.builder(), &self.machine)
     }
 }
 
@@ -101,7 +139,7 @@ impl DeployFixture for Fixture {
         let opened = world.open(&foreign, "x").unwrap();
         let marker = names::marker(&bundle.certificate);
         let ours = |entry: &Entry| entry.name.contains(&marker);
-        let mut entry = Entry::new(&opened, "theirs");
+        let mut entry = Entry::with_key(&opened, "theirs");
         match self.kind {
             Kind::Store => {
                 let there = world.my().iter_mut().find(|entry| ours(entry) && !entry.archived).unwrap();
@@ -142,13 +180,11 @@ impl DeployFixture for Fixture {
     }
 
     fn with_broken_target(&self) -> Result<Arc<dyn Deployer>, Cannot> {
-        let machine = Machine::new();
-        machine.orders().offline = true;
-        Ok(Arc::new(deployer(self.builder(), &machine)))
+        Ok(Arc::new(self.over_ssh(nobody())))
     }
 
     fn crashing(&self, plan: &Arc<CrashPlan>) -> Result<Arc<dyn Deployer>, Cannot> {
-        Ok(Crashing::new(self.deployer(), plan))
+        Ok(Arc::new(self.mortal(plan)))
     }
 
     async fn remains(&self) -> Result<Vec<String>, Cannot> {
@@ -156,11 +192,11 @@ impl DeployFixture for Fixture {
     }
 
     fn secrets(&self) -> Result<Vec<String>, Cannot> {
-        Ok(vec![CENTRAL_PASSWORD.to_owned()])
+        Ok(vec![CENTRAL_PASSWORD.to_owned(), SSH_PASSWORD.to_owned()])
     }
 
     fn debug_of_builder(&self) -> String {
-        format!("{:?}", self.builder())
+        format!("{:?}", self.describe(Windows::builder(Connection::ssh(nobody()))))
     }
 }
 
@@ -173,15 +209,15 @@ fn pfx(bundle: &Bundle, password: &str) -> Vec<u8> {
 }
 
 mod promises_of_the_store {
-    certlife_testkit::deployer_conformance!(super::Fixture::new(super::Kind::Store));
+    certlife_testkit::deployer_conformance!(super::Fixture::new(super::Kind::Store, super::Way::Ssh));
 }
 
 mod promises_of_bindings {
-    certlife_testkit::deployer_conformance!(super::Fixture::new(super::Kind::Bindings));
+    certlife_testkit::deployer_conformance!(super::Fixture::new(super::Kind::Bindings, super::Way::Ssh));
 }
 
 mod promises_of_the_central_store {
-    certlife_testkit::deployer_conformance!(super::Fixture::new(super::Kind::Central));
+    certlife_testkit::deployer_conformance!(super::Fixture::new(super::Kind::Central, super::Way::Ssh));
 }
 
 /// A certificate, and the means to issue versions of it.

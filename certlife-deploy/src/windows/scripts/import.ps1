@@ -3,12 +3,14 @@
 Puts a certificate with its key into a store of the machine, and its intermediates where Windows looks for them.
 .DESCRIPTION
 Nothing is served differently afterwards: what is new is archived until the switch, so that programs which look for
-certificates do not find it. What is there already is kept; its name and rights are put right.
+certificates do not find it. What is there already is kept; its name and rights are put right. The certificate comes
+before its key, so that no key is ever on the machine that cannot be found by its certificate.
 Input:
   store         the name of a certificate store of the machine
-  pfx           Base64 of a PFX with the certificate, its key and its intermediates
+  certificate   Base64 of the certificate
+  authorities   Base64 of each of its intermediates
+  pfx           Base64 of a PFX with the certificate and its key
   password      the password of the PFX
-  fingerprint   SHA-256 of the certificate, in lower-case hexadecimal digits
   name          the friendly name to be given
   exportable    whether the key may leave the machine again
   accounts      names of accounts that are to read the key
@@ -20,40 +22,56 @@ param($Request)
 
 Invoke-Alone {
     $readers = @(foreach ($account in $Request.accounts) { Resolve-Account $account })
+    $authorities = Open-Store 'CA' 'ReadWrite'
+    foreach ($authority in $Request.authorities) {
+        $certificate = New-Object System.Security.Cryptography.X509Certificates.X509Certificate2(, [Convert]::FromBase64String($authority))
+        $known = Find-Certificate $authorities $certificate.Thumbprint
+        if ($null -eq $known -and $certificate.Subject -ne $certificate.Issuer) { $authorities.Add($certificate) }
+    }
+    $authorities.Close()
+
     $store = Open-Store $Request.store 'ReadWrite'
     $loaded = New-Object System.Security.Cryptography.X509Certificates.X509Certificate2Collection
     try {
-        $ours = $null
-        foreach ($certificate in $store.Certificates) {
-            if ((Get-Sha256 $certificate.RawData) -eq $Request.fingerprint) { $ours = $certificate }
+        $bare = New-Object System.Security.Cryptography.X509Certificates.X509Certificate2(, [Convert]::FromBase64String($Request.certificate))
+        $ours = Find-Certificate $store $bare.Thumbprint
+        $added = $null -eq $ours
+        if (-not $added -and -not (Test-Key $ours)) {
+            # A process that died may have brought the key.
+            Restore-Key $Request.store $bare.Thumbprint
+            $store.Close()
+            $store = Open-Store $Request.store 'ReadWrite'
+            $ours = Find-Certificate $store $bare.Thumbprint
         }
         if ($null -ne $ours -and (Test-Key $ours)) {
             if ($ours.FriendlyName -cne $Request.name) { $ours.FriendlyName = $Request.name }
         } else {
+            if ($added) {
+                # Before it is added, so that the certificate is never in the store without its name, nor found too early.
+                $bare.FriendlyName = $Request.name
+                $bare.Archived = $true
+                $store.Add($bare)
+            }
             $flags = 'MachineKeySet, PersistKeySet'
             if ($Request.exportable) { $flags = $flags + ', Exportable' }
             try {
                 $loaded.Import([Convert]::FromBase64String($Request.pfx), $Request.password, $flags)
             } catch [System.Security.Cryptography.CryptographicException] {
+                if ($added) { $store.Remove($bare) }
                 Stop-Work 'bad-pfx' ($_.Exception.GetBaseException().Message)
             }
             $ours = $null
             foreach ($certificate in $loaded) {
-                if ((Get-Sha256 $certificate.RawData) -eq $Request.fingerprint) { $ours = $certificate }
+                if ($certificate.Thumbprint -eq $bare.Thumbprint) { $ours = $certificate }
             }
             if ($null -eq $ours -or -not $ours.HasPrivateKey) {
+                if ($added) { $store.Remove($bare) }
                 Stop-Work 'bad-pfx' 'the PFX holds another certificate, or no key for it'
             }
-            # Before it is added, so that the certificate is never in the store without its name, nor found too early.
             $ours.FriendlyName = $Request.name
             $ours.Archived = $true
+            # In place of the one without a key.
             $store.Add($ours)
-            $authorities = Open-Store 'CA' 'ReadWrite'
-            foreach ($certificate in $loaded) {
-                $root = $certificate.Subject -eq $certificate.Issuer
-                if (-not $certificate.HasPrivateKey -and -not $root) { $authorities.Add($certificate) }
-            }
-            $authorities.Close()
         }
 
         if ($readers.Count -gt 0) {

@@ -64,15 +64,23 @@ function Get-FileStem {
     $Certificate + '-' + $digest.Substring(0, 8)
 }
 
+# What a process left unfinished that died is removed by whoever asks next where things are: only one is at work.
 function Get-StatePath {
     param([string] $Certificate)
-    [IO.Path]::Combine((Get-OwnDirectory), (Get-FileStem $Certificate) + '.json')
+    $path = [IO.Path]::Combine((Get-OwnDirectory), (Get-FileStem $Certificate) + '.json')
+    [IO.File]::Delete($path + '.new')
+    $path
 }
 
 # Where the PFX files of one certificate for the central store are kept, if there are any.
 function Get-KeptDirectory {
     param([string] $Certificate)
-    [IO.Path]::Combine((Get-OwnDirectory), (Get-FileStem $Certificate) + '.pfx')
+    $path = [IO.Path]::Combine((Get-OwnDirectory), (Get-FileStem $Certificate) + '.pfx')
+    if ([IO.Directory]::Exists($path)) {
+        foreach ($file in [IO.Directory]::GetFiles($path, '*.new')) { [IO.File]::Delete($file) }
+        if ([IO.Directory]::GetFileSystemEntries($path).Length -eq 0) { [IO.Directory]::Delete($path) }
+    }
+    $path
 }
 
 function Read-State {
@@ -80,7 +88,8 @@ function Read-State {
     if ([IO.File]::Exists($Path)) { [IO.File]::ReadAllText($Path) }
 }
 
-# Replaces a file at once, so that readers find the old content or the new.
+# Replaces a file at once, so that readers find the old content or the new. What is not yet whole is beside it, with
+# `.new` behind its name.
 function Write-File {
     param([string] $Path, [byte[]] $Content)
     $new = $Path + '.new'
@@ -150,6 +159,15 @@ function Test-Key {
     if ($null -eq $key) { return $false }
     $key.Dispose()
     $true
+}
+
+# Gives a certificate that has no key the one that belongs to it, if that is on the machine all the same.
+# https://learn.microsoft.com/en-us/windows-server/administration/windows-commands/certutil#-repairstore
+function Restore-Key {
+    param([string] $Store, [string] $Thumbprint)
+    $program = [IO.Path]::Combine([Environment]::SystemDirectory, 'certutil.exe')
+    # It fails where there is no such key, which is seen by the certificate.
+    [void] (& $program -Silent -repairstore $Store $Thumbprint)
 }
 
 function Resolve-Account {

@@ -2,6 +2,7 @@
 .SYNOPSIS
 Reads what this machine holds for one certificate, and what IIS serves.
 .DESCRIPTION
+Nothing changes, but for files of the certificate that a process left unfinished which died: they are removed.
 Input:
   certificate   the name of the certificate
   marker        the text that the friendly names of its versions contain

@@ -22,9 +22,8 @@ Invoke-Alone {
     if (-not $principal.IsInRole([System.Security.Principal.WindowsBuiltInRole]::Administrator)) {
         Stop-Work 'denied' ('{0} is no administrator here' -f $identity.Name)
     }
-    $test = [IO.Path]::Combine((Get-OwnDirectory), 'probe')
-    Write-File $test ([byte[]] @(0))
-    [IO.File]::Delete($test)
+    $places = New-Object System.Collections.ArrayList
+    [void] $places.Add((Get-OwnDirectory))
 
     $store = Open-Store $Request.store 'ReadWrite'
     $store.Close()
@@ -32,13 +31,12 @@ Invoke-Alone {
 
     $iis = Get-Iis
     foreach ($name in $Request.sites) { [void] (Find-Site $iis $name) }
-    $places = New-Object System.Collections.ArrayList
     foreach ($name in $Request.roots) { [void] $places.Add((Get-SiteRoot (Find-Site $iis $name))) }
     if ($null -ne $Request.central) { [void] $places.Add($Request.central) }
     foreach ($place in $places) {
         $test = [IO.Path]::Combine($place, '.certlife-probe-' + [Guid]::NewGuid().ToString('N'))
-        Write-File $test ([byte[]] @(0))
-        [IO.File]::Delete($test)
+        # It disappears with the process that has it open, however that ends.
+        (New-Object System.IO.FileStream($test, 'CreateNew', 'Write', 'None', 1, 'DeleteOnClose')).Dispose()
     }
 
     $warnings = New-Object System.Collections.ArrayList

@@ -16,7 +16,14 @@ Invoke-Alone {
         $store = Open-Store $entry.store 'ReadWrite'
         $certificate = Find-Certificate $store $entry.thumbprint
         if ($null -ne $certificate) {
-            # The key first: a certificate without a key is found again, a key without a certificate is not.
+            # The key first: a certificate without a key is found again, a key without a certificate is not. A process
+            # that died while it imported the certificate may have left the key without saying so.
+            if (-not (Test-Key $certificate)) {
+                Restore-Key $entry.store $entry.thumbprint
+                $store.Close()
+                $store = Open-Store $entry.store 'ReadWrite'
+                $certificate = Find-Certificate $store $entry.thumbprint
+            }
             $key = Get-Key $certificate
             if ($key -is [System.Security.Cryptography.RSACryptoServiceProvider]) {
                 $key.PersistKeyInCsp = $false
@@ -31,6 +38,7 @@ Invoke-Alone {
     $directory = Get-KeptDirectory $Request.certificate
     if (-not [IO.Directory]::Exists($directory)) { return @{} }
     foreach ($name in $Request.kept) { [IO.File]::Delete([IO.Path]::Combine($directory, $name)) }
-    if ([IO.Directory]::GetFileSystemEntries($directory).Length -eq 0) { [IO.Directory]::Delete($directory) }
+    # Without what is in it, it goes.
+    [void] (Get-KeptDirectory $Request.certificate)
     @{}
 }

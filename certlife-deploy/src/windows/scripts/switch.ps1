@@ -90,6 +90,7 @@ Invoke-Alone {
         $path = [IO.Path]::Combine([string] $Request.central, $file.name)
         if ($null -eq $file.kept) {
             [IO.File]::Delete($path)
+            [IO.File]::Delete($path + '.new')
         } else {
             Write-File $path ([IO.File]::ReadAllBytes([IO.Path]::Combine($kept, $file.kept)))
         }

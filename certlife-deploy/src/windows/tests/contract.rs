@@ -35,9 +35,10 @@ pub(super) struct Central {
 #[serde(deny_unknown_fields)]
 pub(super) struct Import {
     pub(super) store: String,
+    pub(super) certificate: String,
+    pub(super) authorities: Vec<String>,
     pub(super) pfx: String,
     pub(super) password: String,
-    pub(super) fingerprint: String,
     pub(super) name: String,
     pub(super) exportable: bool,
     pub(super) accounts: Vec<String>,

@@ -1,16 +1,32 @@
-//! A script that is killed at any of its steps, answers that are lost, and calls that race.
+//! Crashes where more changes than the suite changes, and where it never gets: at a machine that knows nothing yet, and
+//! in directories of others. Then scripts that are killed, answers that are lost, and calls that race.
+
+use std::time::Duration;
 
 use certlife_core::{
     Deployer as _, Retry,
-    challenge::HttpPath,
-    deploy::{Bundle, ChallengeHandle, TargetResponse},
+    challenge::{HttpBody, HttpFile, HttpPath},
+    deploy::{Bundle, ChallengeHandle, Receipt, TargetResponse},
 };
-use certlife_testkit::deploy::DeployFixture as _;
+use certlife_testkit::{
+    crash::CrashPlan,
+    deploy::{DeployFixture as _, Issuer, Seen},
+};
 
-use super::{super::*, Fixture, Kind, machine::*};
-use certlife_testkit::deploy::{Issuer, Seen};
+use super::{super::*, Fixture, Kind, SITE, Way, machine::*};
 
 const KINDS: [Kind; 3] = [Kind::Store, Kind::Bindings, Kind::Central];
+
+/// Lets a deployer work that dies at this step; returns whether it did.
+async fn dies(fixture: &Fixture, step: usize, work: impl AsyncFnOnce(Windows)) -> bool {
+    let plan = CrashPlan::freeze_at(step);
+    let working = plan.interrupts(work(fixture.mortal(&plan)));
+    tokio::time::timeout(Duration::from_mins(1), working).await.expect("it does not hang")
+}
+
+fn two_names(issuer: &Issuer, certificate: &CertificateId) -> Bundle {
+    issuer.bundle(certificate, &["www.example.org", "new.example.org"].map(|name| name.parse().unwrap()))
+}
 
 /// A machine with one version installed.
 struct Crash {
@@ -18,12 +34,17 @@ struct Crash {
     issuer: Issuer,
     www: CertificateId,
     first: Bundle,
-    initial: certlife_core::deploy::Receipt,
+    initial: Receipt,
 }
 
 impl Crash {
     async fn new(kind: Kind) -> Self {
-        let (fixture, issuer, www) = (Fixture::new(kind), Issuer::new(), CertificateId::new("www").unwrap());
+        Self::by(kind, Way::Directly).await
+    }
+
+    async fn by(kind: Kind, way: Way) -> Self {
+        let (fixture, issuer, www) =
+            (Fixture::new(kind, way), Issuer::new(), CertificateId::new("www").unwrap());
         let first = issuer.bundle(&www, &["www.example.org".parse().unwrap()]);
         let initial = fixture.windows().install(&first).await.unwrap();
         Self { fixture, issuer, www, first, initial }
@@ -31,12 +52,7 @@ impl Crash {
 
     /// A version with one more name.
     fn next(&self) -> Bundle {
-        let names = ["www.example.org", "new.example.org"].map(|name| name.parse().unwrap());
-        self.issuer.bundle(&self.www, &names)
-    }
-
-    fn cut_after(&self, steps: Option<usize>) {
-        self.fixture.machine.orders().steps_left = steps;
+        two_names(&self.issuer, &self.www)
     }
 
     async fn seen(&self) -> Option<Seen> {
@@ -68,15 +84,41 @@ impl Crash {
 }
 
 #[tokio::test]
-async fn an_install_may_be_cut_at_any_step_and_repeated() {
+async fn a_machine_that_knew_nothing_has_all_or_nothing_in_the_end() {
     for kind in KINDS {
-        let mut steps = 0;
-        loop {
+        for repeated in [true, false] {
+            for step in 1.. {
+                let (fixture, issuer, www) =
+                    (Fixture::new(kind, Way::Directly), Issuer::new(), CertificateId::new("www").unwrap());
+                let bundle = two_names(&issuer, &www);
+                let died = dies(&fixture, step, async |it| drop(it.install(&bundle).await.unwrap())).await;
+                let windows = fixture.windows();
+                if repeated {
+                    assert_eq!(windows.install(&bundle).await.unwrap().replaced, None);
+                    for host in ["www.example.org", "new.example.org"] {
+                        let seen = fixture.seen(&www, &host.parse().unwrap()).await.unwrap();
+                        assert_eq!(seen.chain, bundle.chain.certificates().cloned().collect::<Vec<_>>());
+                    }
+                }
+                windows.uninstall(&www).await.unwrap();
+                let remains = fixture.machine.world().remains();
+                assert_eq!(remains, Vec::<String>::new(), "{kind:?}, after a crash at step {step}");
+                if !died {
+                    assert!(step > 9, "{kind:?} took {step} steps");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_install_with_one_more_name_may_crash_at_every_step() {
+    for kind in KINDS {
+        for step in 1.. {
             let crash = Crash::new(kind).await;
             let next = crash.next();
-            crash.cut_after(Some(steps));
-            let outcome = crash.fixture.windows().install(&next).await;
-            crash.cut_after(None);
+            let died = dies(&crash.fixture, step, async |it| drop(it.install(&next).await.unwrap())).await;
             crash.one_of(&[Some(&crash.first), Some(&next)]).await;
             let receipt = crash.fixture.windows().install(&next).await.unwrap();
             assert_eq!(receipt.replaced, Some(crash.first.version));
@@ -87,128 +129,110 @@ async fn an_install_may_be_cut_at_any_step_and_repeated() {
             crash.serves(None).await;
             assert!(crash.fixture.machine.world().bindings().is_empty());
             assert!(crash.fixture.machine.world().central.is_empty());
-            if outcome.is_ok() {
+            if !died {
+                assert!(step > 6, "{kind:?} took {step} steps");
                 break;
             }
-            assert_eq!(outcome.unwrap_err().retry(), Retry::Backoff);
-            steps += 1;
         }
-        assert!(steps >= 6, "{kind:?} took {steps} steps");
     }
 }
 
 #[tokio::test]
-async fn after_a_cut_install_another_version_replaces_what_is_served() {
+async fn a_rollback_from_one_more_name_may_crash_at_every_step() {
     for kind in KINDS {
-        let mut steps = 0;
-        loop {
+        for step in 1.. {
             let crash = Crash::new(kind).await;
-            let (next, third) = (crash.next(), crash.next());
-            crash.cut_after(Some(steps));
-            let outcome = crash.fixture.windows().install(&next).await;
-            crash.cut_after(None);
-            let installed = crash.fixture.windows().installed(&crash.www).await.unwrap();
-            let receipt = crash.fixture.windows().install(&third).await.unwrap();
-            let before = installed.map_or(next.version, |installed| installed.version.unwrap());
-            assert_eq!(receipt.replaced, Some(before), "{kind:?} after {steps} steps");
-            crash.serves(Some(&third)).await;
+            let next = crash.next();
+            let receipt = crash.fixture.windows().install(&next).await.unwrap();
+            let died = dies(&crash.fixture, step, async |it| it.rollback(&receipt).await.unwrap()).await;
+            crash.one_of(&[Some(&next), Some(&crash.first)]).await;
             crash.fixture.windows().rollback(&receipt).await.unwrap();
-            let both = [&crash.first, &next];
-            crash.serves(both.into_iter().find(|bundle| bundle.version == before)).await;
-            if outcome.is_ok() {
+            crash.serves(Some(&crash.first)).await;
+            if !died {
+                assert!(step > 4, "{kind:?} took {step} steps");
                 break;
             }
-            steps += 1;
         }
     }
 }
 
 #[tokio::test]
-async fn a_rollback_may_be_cut_at_any_step_and_repeated() {
+async fn an_uninstall_of_two_names_may_crash_at_every_step() {
     for kind in KINDS {
-        for to_nothing in [false, true] {
-            let mut steps = 0;
-            loop {
-                let crash = Crash::new(kind).await;
-                let next = crash.next();
-                let windows = crash.fixture.windows();
-                let (receipt, from, to) = if to_nothing {
-                    (crash.initial.clone(), &crash.first, None)
-                } else {
-                    (windows.install(&next).await.unwrap(), &next, Some(&crash.first))
-                };
-                crash.cut_after(Some(steps));
-                let outcome = windows.rollback(&receipt).await;
-                crash.cut_after(None);
-                crash.one_of(&[Some(from), to]).await;
-                windows.rollback(&receipt).await.unwrap();
-                crash.serves(to).await;
-                if outcome.is_ok() {
-                    break;
-                }
-                steps += 1;
-            }
-            assert!(steps >= 2, "{kind:?} took {steps} steps");
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_uninstall_may_be_cut_at_any_step_and_repeated() {
-    for kind in KINDS {
-        let mut steps = 0;
-        loop {
+        for step in 1.. {
             let crash = Crash::new(kind).await;
             let next = crash.next();
             crash.fixture.windows().install(&next).await.unwrap();
-            crash.cut_after(Some(steps));
-            let outcome = crash.fixture.windows().uninstall(&crash.www).await;
-            crash.cut_after(None);
+            let died = dies(&crash.fixture, step, async |it| it.uninstall(&crash.www).await.unwrap()).await;
             crash.one_of(&[Some(&next), None]).await;
             crash.fixture.windows().uninstall(&crash.www).await.unwrap();
             crash.serves(None).await;
-            {
-                let mut world = crash.fixture.machine.world();
-                assert!(world.my().is_empty() && world.bindings().is_empty() && world.central.is_empty());
-                assert!(world.states.is_empty() && world.kept.is_empty());
-            }
-            if outcome.is_ok() {
+            let remains = crash.fixture.machine.world().remains();
+            assert_eq!(remains, Vec::<String>::new(), "{kind:?}, after a crash at step {step}");
+            if !died {
+                assert!(step > 6, "{kind:?} took {step} steps");
                 break;
             }
-            steps += 1;
         }
-        assert!(steps >= 4, "{kind:?} took {steps} steps");
     }
 }
 
 #[tokio::test]
-async fn a_challenge_may_be_cut_at_any_step_and_repeated() {
+async fn a_challenge_leaves_what_was_there_wherever_it_crashes() {
     let path = HttpPath::new("/.well-known/acme-challenge/token").unwrap();
-    let response = TargetResponse::Http(certlife_core::challenge::HttpFile {
+    let response = TargetResponse::Http(HttpFile {
         host: "www.example.org".parse().unwrap(),
         path: path.clone(),
-        body: certlife_core::challenge::HttpBody::new("token.thumbprint").unwrap(),
+        body: HttpBody::new("token.thumbprint").unwrap(),
     });
-    let mut steps = 0;
-    loop {
-        let fixture = Fixture::new(Kind::Bindings);
-        let windows = fixture.windows();
-        fixture.machine.orders().steps_left = Some(steps);
-        let placed = windows.put_challenge(&response).await;
-        let removed = windows.remove_challenge(&ChallengeHandle::unknown(response.clone())).await;
-        fixture.machine.orders().steps_left = None;
-        windows.put_challenge(&response).await.unwrap();
-        assert!(fixture.http(&"www.example.org".parse().unwrap(), &path).await.is_some());
-        windows.remove_challenge(&ChallengeHandle::unknown(response.clone())).await.unwrap();
-        let mut world = fixture.machine.world();
-        let site = world.site(super::SITE).unwrap();
-        assert!(site.files.is_empty() && site.directories.is_empty(), "after {steps} steps");
-        if placed.is_ok() && removed.is_ok() {
-            break;
+    let handle = ChallengeHandle::unknown(response.clone());
+    // How many of the directories are others'.
+    for theirs in 0..=2 {
+        let fixture = Fixture::new(Kind::Bindings, Way::Directly);
+        let mut before = Vec::new();
+        for directory in [".well-known", ".well-known/acme-challenge"].into_iter().take(theirs) {
+            let mut world = fixture.machine.world();
+            let site = world.site(SITE).unwrap();
+            site.directories.insert(directory.into(), Directory::default());
+            let types = "<clear /> StaticFileModule <mimeMap fileExtension=\".\" mimeType=\"text/plain\" />";
+            site.files.insert(format!("{directory}/web.config"), types.into());
+            before = world.remains();
         }
-        steps += 1;
+        for step in 1.. {
+            let windows = fixture.windows();
+            let mut died =
+                dies(&fixture, step, async |it| drop(it.put_challenge(&response).await.unwrap())).await;
+            windows.remove_challenge(&handle).await.unwrap();
+            assert_eq!(fixture.machine.world().remains(), before, "placing, {theirs} theirs, step {step}");
+            windows.put_challenge(&response).await.unwrap();
+            assert!(fixture.http(&"www.example.org".parse().unwrap(), &path).await.is_some());
+            died |= dies(&fixture, step, async |it| it.remove_challenge(&handle).await.unwrap()).await;
+            windows.remove_challenge(&handle).await.unwrap();
+            assert_eq!(fixture.machine.world().remains(), before, "removing, {theirs} theirs, step {step}");
+            if !died {
+                assert!(step > 3, "{step}");
+                break;
+            }
+        }
     }
-    assert!(steps >= 4, "{steps}");
+}
+
+#[tokio::test]
+async fn a_killed_script_is_told_and_can_be_repeated() {
+    for way in [Way::Directly, Way::Ssh] {
+        let crash = Crash::by(Kind::Bindings, way).await;
+        let next = crash.next();
+        for step in 1.. {
+            let outcome = crash.fixture.mortal(&CrashPlan::freeze_at(step)).install(&next).await;
+            crash.fixture.windows().uninstall(&crash.www).await.unwrap();
+            let Err(error) = outcome else {
+                assert!(step > 6, "{step} steps");
+                break;
+            };
+            assert!(matches!(error.kind(), ErrorKind::CommandFailed(_)), "{}", error.chain());
+            assert_eq!(error.retry(), Retry::Backoff);
+        }
+    }
 }
 
 #[tokio::test]
@@ -269,12 +293,21 @@ async fn a_change_in_between_is_noticed_and_the_decision_made_anew() {
     }
 }
 
+/// Here each poll may be the last, where a connection takes most of them for itself.
+#[tokio::test]
+async fn an_install_that_is_abandoned_without_a_connection_leaves_the_target_whole() {
+    for kind in KINDS {
+        let fixture = Fixture::new(kind, Way::Directly);
+        certlife_testkit::deploy::suite::an_abandoned_install_leaves_the_target_whole(&fixture).await;
+    }
+}
+
 /// An abandoned script goes on by itself, as one on another machine does.
 mod promises_where_scripts_go_on {
     use super::*;
 
     fn fixture() -> Fixture {
-        let fixture = Fixture::new(Kind::Bindings);
+        let fixture = Fixture::new(Kind::Bindings, Way::Directly);
         fixture.machine.orders().goes_on = true;
         fixture
     }

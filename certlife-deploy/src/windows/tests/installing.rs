@@ -23,7 +23,7 @@ fn foreign(case: &Case, information: &str, flags: u32) -> SiteBinding {
     let bundle = case.bundle();
     let mut world = case.machine.world();
     let opened = world.open(&super::pfx(&bundle, "x"), "x").unwrap();
-    let entry = Entry::new(&opened, "bought by hand");
+    let entry = Entry::with_key(&opened, "bought by hand");
     let thumbprint = Some(entry.thumbprint());
     world.my().push(entry);
     let binding =

@@ -1,4 +1,5 @@
-//! A Windows machine: stores, IIS and files, and what readers of them see. The scripts are played in `play`.
+//! A Windows machine: stores, IIS and files, and what readers of them see. The scripts are played in
+//! `play`, `play_switch` and `play_web`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
-use certlife_core::{Chain, Identifier, PrivateKey, Secret, x509::ChainOptions};
+use certlife_core::{CertificateInfo, Chain, Identifier, PrivateKey, Secret, x509::ChainOptions};
 use certlife_testkit::deploy::Seen;
 use serde_json::Value;
 
@@ -29,9 +30,10 @@ pub(super) struct Shared {
 /// What goes wrong.
 #[derive(Default)]
 pub(super) struct Orders {
-    pub(super) offline: bool,
-    /// How many steps are left until the script that runs is killed.
-    pub(super) steps_left: Option<usize>,
+    /// PowerShell does not get as far as a script.
+    pub(super) out_of_memory: bool,
+    /// Scripts wait before their next step.
+    pub(super) stuck: bool,
     pub(super) answers_to_lose: usize,
     /// Whether a script goes on when nobody waits for it any more.
     pub(super) goes_on: bool,
@@ -50,7 +52,13 @@ pub(super) struct World {
     pub(super) accounts: BTreeSet<String>,
     /// None if IIS is not installed.
     pub(super) sites: Option<Vec<Site>>,
+    /// Keys that no certificate in a store names.
+    pub(super) loose_keys: Vec<LooseKey>,
+    /// The directory that all scripts have in common.
+    pub(super) has_own_directory: bool,
     pub(super) states: BTreeMap<String, String>,
+    /// Certificates of which a state is not yet whole.
+    pub(super) new_states: BTreeSet<String>,
     pub(super) kept: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     pub(super) central: BTreeMap<String, Vec<u8>>,
     /// Windows Server 2016.
@@ -74,15 +82,29 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(pfx: &Opened, name: &str) -> Self {
+    /// A certificate without a key.
+    pub(super) fn new(der: Vec<u8>, name: &str) -> Self {
         Self {
-            der: pfx.chain.leaf().to_vec(),
-            key: Some(pfx.key.clone()),
+            der,
+            key: None,
             name: name.to_owned(),
             archived: false,
             exportable: false,
             readers: BTreeSet::new(),
         }
+    }
+
+    /// What is in a PFX.
+    pub(super) fn with_key(pfx: &Opened, name: &str) -> Self {
+        Self { key: Some(pfx.key.clone()), ..Self::new(pfx.chain.leaf().to_vec(), name) }
+    }
+
+    pub(super) fn info(&self) -> CertificateInfo {
+        CertificateInfo::read(&self.der).unwrap()
+    }
+
+    pub(super) fn fits(&self, key: &PrivateKey) -> bool {
+        key.public_key_hash() == self.info().key_hash
     }
 
     pub(super) fn thumbprint(&self) -> String {
@@ -92,6 +114,12 @@ impl Entry {
     pub(super) fn fingerprint(&self) -> String {
         hex(&SHA256, &self.der)
     }
+}
+
+/// A key on the machine.
+pub(super) struct LooseKey {
+    pub(super) key: PrivateKey,
+    pub(super) exportable: bool,
 }
 
 /// What is in a PFX.
@@ -183,8 +211,10 @@ impl World {
         let bindings = self.bindings().into_iter().map(|(_, binding)| binding.information);
         let sites = self.sites.iter().flatten();
         let web = sites.flat_map(|site| site.files.keys().chain(site.directories.keys()).cloned());
-        let files = self.central.keys().chain(self.kept.keys()).chain(self.states.keys()).cloned();
-        entries.chain(bindings).chain(web).chain(files).collect()
+        let states = self.states.keys().chain(&self.new_states);
+        let files = self.central.keys().chain(self.kept.keys()).chain(states).cloned();
+        let keys = self.loose_keys.iter().map(|loose| format!("key {}", loose.key.public_key_hash()));
+        entries.chain(bindings).chain(web).chain(files).chain(keys).collect()
     }
 
     /// How often a script ran.

@@ -1,124 +1,23 @@
 //! The ways to PowerShell, and what comes back over them: a real SSH connection to a server in this process, and a
 //! program in place of `powershell.exe`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use certlife_core::{Deployer as _, ErrorKind, KeyAlgorithm, Operation, PrivateKey, SecretBytes};
-use russh::{
-    Channel, ChannelId, ChannelMsg,
-    server::{self, Auth, ChannelOpenHandle, Msg, Session},
-};
+use certlife_core::{Deployer as _, ErrorKind, Operation, SecretBytes};
 use serde_json::json;
 
 use super::{
-    super::{script::BOOTSTRAP, transport::*, *},
+    super::{transport::*, *},
     Case, SITE,
-    machine::*,
+    console::Console,
+    sshd::{nobody, runs_the_bootstrap, sshd},
 };
-
-/// A server that knows one password, and in place of PowerShell a machine.
-struct Sshd {
-    machine: Machine,
-    channels: Vec<Channel<Msg>>,
-}
-
-impl server::Handler for Sshd {
-    type Error = russh::Error;
-
-    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
-        Ok(if (user, password) == ("deploy", "open sesame") { Auth::Accept } else { Auth::reject() })
-    }
-
-    async fn channel_open_session(
-        &mut self,
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        self.channels.push(channel);
-        reply.accept().await;
-        Ok(())
-    }
-
-    async fn exec_request(
-        &mut self,
-        id: ChannelId,
-        line: &[u8],
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        session.channel_success(id)?;
-        let at = self.channels.iter().position(|channel| channel.id() == id).unwrap();
-        let mut channel = self.channels.swap_remove(at);
-        let (machine, line) = (self.machine.clone(), String::from_utf8(line.to_vec()).unwrap());
-        tokio::spawn(async move {
-            let mut stdin = Vec::new();
-            while let Some(message) = channel.wait().await {
-                match message {
-                    ChannelMsg::Data { data } => stdin.extend_from_slice(&data),
-                    ChannelMsg::Eof => break,
-                    _ => {}
-                }
-            }
-            runs_the_bootstrap(&line);
-            match machine.run(Operation::Probe, &SecretBytes::new(stdin)).await {
-                Ok(printed) => {
-                    channel.data_bytes(printed).await.unwrap();
-                    channel.exit_status(0).await.unwrap();
-                }
-                Err(_) => {
-                    channel.data_bytes(b"#< CLIXML out of memory".to_vec()).await.unwrap();
-                    channel.exit_status(1).await.unwrap();
-                }
-            }
-            let _ = channel.eof().await;
-            let _ = channel.close().await;
-        });
-        Ok(())
-    }
-}
-
-/// Asserts that `cmd.exe` would take the line, and that it starts the bootstrap.
-fn runs_the_bootstrap(line: &str) {
-    assert!(line.len() <= 8_191, "{} characters", line.len());
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" .-+/=".contains(&byte);
-    assert!(line.bytes().all(plain), "nothing means anything to a shell: {line}");
-    let words: Vec<_> = line.split(' ').collect();
-    let [program, options @ .., "-EncodedCommand", encoded] = &words[..] else { panic!("{line}") };
-    assert_eq!(*program, "powershell.exe");
-    assert!(options.contains(&"-NonInteractive") && options.contains(&"-NoProfile"));
-    let utf16: Vec<u16> = STANDARD
-        .decode(encoded)
-        .unwrap()
-        .chunks(2)
-        .map(|pair| u16::from_le_bytes(pair.try_into().unwrap()))
-        .collect();
-    assert_eq!(String::from_utf16(&utf16).unwrap(), BOOTSTRAP);
-}
-
-/// Starts the server; it ends with the test.
-async fn sshd(machine: &Machine) -> Server {
-    let pem = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap().to_pkcs8_pem().unwrap();
-    let key = russh::keys::decode_secret_key(pem.expose(), None).unwrap();
-    let pinned = key.public_key().to_openssh().unwrap();
-    let config = Arc::new(server::Config { keys: vec![key], ..server::Config::default() });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let machine = machine.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let sshd = Sshd { machine: machine.clone(), channels: Vec::new() };
-            let running = server::run_stream(Arc::clone(&config), stream, sshd).await.unwrap();
-            tokio::spawn(running);
-        }
-    });
-    Server::new("127.0.0.1", "deploy", Login::password("open sesame"), HostKey::pinned([pinned])).port(port)
-}
 
 #[tokio::test]
 async fn everything_goes_through_a_real_connection() {
     let case = Case::new();
-    let server = sshd(&case.machine).await;
+    let server = sshd(Console::new(&case.machine));
     let windows = Windows::builder(Connection::ssh(server))
         .binding(Binding::new(SITE).each_name(true))
         .challenge_site(SITE)
@@ -135,7 +34,7 @@ async fn everything_goes_through_a_real_connection() {
     windows.rollback(&receipt).await.unwrap();
     assert_eq!(windows.installed(&case.www).await.unwrap().unwrap().version, Some(first.version));
     // A PowerShell that fails by itself is told in its own words.
-    case.machine.orders().offline = true;
+    case.machine.orders().out_of_memory = true;
     let error = windows.probe().await.unwrap_err();
     let ErrorKind::CommandFailed(words) = error.kind() else { panic!("{error}") };
     assert!(words.as_str().contains("exit status: 1") && words.as_str().contains("out of memory"), "{words}");
@@ -144,8 +43,8 @@ async fn everything_goes_through_a_real_connection() {
 #[tokio::test]
 async fn a_server_with_another_key_or_login_is_refused() {
     let case = Case::new();
-    let right = sshd(&case.machine).await;
-    let other = sshd(&case.machine).await;
+    let right = sshd(Console::new(&case.machine));
+    let other = sshd(Console::new(&case.machine));
     for (server, trusted) in [
         (Server { host_key: other.host_key.clone(), ..right.clone() }, false),
         (Server { login: Login::password("wrong"), ..right.clone() }, true),
@@ -162,12 +61,48 @@ async fn a_server_with_another_key_or_login_is_refused() {
 }
 
 #[tokio::test]
+async fn a_script_ends_with_its_connection_or_goes_on_by_itself() {
+    for goes_on in [false, true] {
+        let case = Case::new();
+        case.machine.orders().goes_on = goes_on;
+        let server = sshd(Console::new(&case.machine));
+        let windows = Windows::builder(Connection::ssh(server)).pfx(Pfx::Legacy).build().unwrap();
+        let bundle = case.bundle();
+        let is_locked = || case.machine.0.mutex.try_lock().is_err();
+        let at_work = async {
+            while !is_locked() {
+                tokio::task::yield_now().await;
+            }
+            case.machine.orders().stuck = true;
+        };
+        tokio::select! {
+            biased;
+            outcome = windows.install(&bundle) => panic!("nothing was seen at work: {outcome:?}"),
+            () = at_work => {}
+        }
+        let killed = async {
+            while is_locked() {
+                tokio::task::yield_now().await;
+            }
+        };
+        if goes_on {
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            assert!(is_locked(), "the script is at work by itself");
+        } else {
+            tokio::time::timeout(Duration::from_mins(1), killed).await.expect("nothing is at work any more");
+        }
+        case.machine.orders().stuck = false;
+        let again = tokio::time::timeout(Duration::from_mins(1), windows.install(&bundle));
+        again.await.expect("nothing is in the way").unwrap();
+        assert!(!is_locked() && case.entry(&bundle).is_some());
+    }
+}
+
+#[tokio::test]
 async fn nobody_at_the_address_is_told() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let server = sshd(&Machine::new()).await.port(port);
-    let windows = Windows::builder(Connection::ssh(server)).build().unwrap();
+    let windows = Windows::builder(Connection::ssh(nobody())).build().unwrap();
     assert_eq!(*windows.probe().await.unwrap_err().kind(), ErrorKind::Unreachable);
 }
 
