@@ -8,7 +8,10 @@ use std::{
 
 use certlife_core::{AccountName, Deployer, Error, ErrorKind, Result, deploy::Bundle};
 use tokio::sync::{Notify, Semaphore};
-use tokio_util::task::TaskTracker;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use super::{
     super::{
@@ -34,6 +37,7 @@ pub(super) struct Bench {
     state: Mutex<State>,
     slots: Semaphore,
     tasks: TaskTracker,
+    end: CancellationToken,
     /// Told when there is something to report.
     finished: Notify,
 }
@@ -54,7 +58,13 @@ impl Bench {
         let holding = done.keys().cloned().collect();
         let state = Mutex::new(State { lanes: BTreeMap::new(), holding, done });
         let (slots, tasks, finished) = (Semaphore::new(AT_ONCE), TaskTracker::new(), Notify::new());
-        Ok(Arc::new(Self { blocks, home, state, slots, tasks, finished }))
+        Ok(Arc::new(Self { blocks, home, state, slots, tasks, end: CancellationToken::new(), finished }))
+    }
+
+    /// Ends the work under way where it is, when the guard is dropped. Nothing goes on behind an agent that has ended: it
+    /// could come after what the next one does.
+    pub(super) fn end_with(&self) -> DropGuard {
+        self.end.clone().drop_guard()
     }
 
     pub(super) fn holding(&self) -> Vec<WorkId> {
@@ -74,7 +84,8 @@ impl Bench {
                 continue;
             }
             state.lanes.insert(lane.clone(), VecDeque::from([item]));
-            self.tasks.spawn(Arc::clone(self).work_in(lane));
+            let work = Arc::clone(self).work_in(lane);
+            self.tasks.spawn(self.end.clone().run_until_cancelled_owned(work));
         }
     }
 
@@ -111,7 +122,8 @@ impl Bench {
             return Outcome::Failed(Fault::of(&error));
         };
         // A deployer that panics takes its own work down, and nothing else.
-        let done = tokio::spawn(call(Arc::clone(deployer), item.task)).await.unwrap_or_else(|_| {
+        let done = AbortOnDropHandle::new(tokio::spawn(call(Arc::clone(deployer), item.task)));
+        let done = done.await.unwrap_or_else(|_| {
             let what = ErrorKind::Io("the work ended without an outcome; the agent's log has more".into());
             Err(Error::new(AGENT, operation, what))
         });
