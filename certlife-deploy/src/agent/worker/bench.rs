@@ -17,7 +17,7 @@ use super::{
     super::{
         AGENT,
         fault::Fault,
-        wire::{Answer, Outcome, Task, WorkId, WorkItem},
+        wire::{Answer, MAX_HOLDING, Outcome, Task, WorkId, WorkItem},
     },
     home::Home,
     on_disk,
@@ -71,10 +71,14 @@ impl Bench {
         self.state().holding.iter().cloned().collect()
     }
 
-    /// Takes work on, but for what it has already.
+    /// Takes work on, but for what it has already, and for what is more than an agent may hold.
     pub(super) fn take(self: &Arc<Self>, items: Vec<WorkItem>) {
         let mut state = self.state();
         for item in items {
+            // It is given again when there is room. Nothing that follows may overtake it.
+            if state.holding.len() >= MAX_HOLDING {
+                break;
+            }
             if !state.holding.insert(item.id.clone()) {
                 continue;
             }
@@ -197,4 +201,28 @@ async fn call(deployer: Arc<dyn Deployer>, task: Task) -> Result<Answer> {
             Answer::Nothing
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hub_that_gives_more_than_an_agent_may_hold_is_taken_from_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path().join("state"));
+        let _alone = home.open().unwrap();
+        let bench = Bench::open(Blocks::new(), home).await.unwrap();
+        let item = |number: u64| WorkItem {
+            id: WorkId::new("0123456789abcdef0123456789abcdef", number),
+            block: "files".parse().unwrap(),
+            task: Task::Uninstall { certificate: format!("c{number}").parse().unwrap() },
+        };
+        // Nothing is done before this task waits.
+        bench.take((0..600).map(item).collect());
+        let mut held = bench.holding();
+        held.sort_by_key(|id| id.as_str().len());
+        assert_eq!(held.len(), MAX_HOLDING);
+        assert_eq!(held.last(), Some(&item(511).id));
+    }
 }

@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     AGENT,
-    wire::{Fetch, MAX_BLOCKS, MAX_HOLDING, Outcome, Work, WorkId},
+    wire::{Fetch, MAX_BLOCKS, Outcome, Work, WorkId},
 };
 
 /// How long the hub is asked to hold a request for work back.
@@ -171,9 +171,7 @@ async fn fetch(
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let mut holding = bench.holding();
-        holding.truncate(MAX_HOLDING);
-        let asked = Fetch { blocks: blocks.clone(), holding, wait_seconds: WAIT.as_secs() };
+        let asked = Fetch { blocks: blocks.clone(), holding: bench.holding(), wait_seconds: WAIT.as_secs() };
         match ask_for_work(connector, &asked).await {
             Ok(work) => {
                 pause = FIRST_PAUSE;
