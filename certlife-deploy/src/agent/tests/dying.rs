@@ -72,7 +72,7 @@ impl Road {
     }
 
     /// Passes the points of `plan` from now on. Whatever is on its way is lost.
-    fn pass(&self, plan: Option<Arc<CrashPlan>>) {
+    pub(super) fn pass(&self, plan: Option<Arc<CrashPlan>>) {
         self.0.send_modify(|leads| leads.plan = plan);
     }
 }

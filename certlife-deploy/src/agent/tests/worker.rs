@@ -8,11 +8,13 @@ use certlife_core::{
 };
 use certlife_testkit::{
     clock::ManualClock,
+    crash::CrashPlan,
     deploy::{Issuer, MemoryTarget},
 };
 
 use super::{
     super::AgentHub,
+    dying::Road,
     world::{
         Running, World, bundle, connected, heart, memory, name, run, serve, serve_at, text_below, until, www,
     },
@@ -248,4 +250,33 @@ async fn what_a_killed_agent_left_behind_goes_when_the_next_one_starts() {
     std::fs::write(home.join("next-key.pem"), next.expose()).unwrap();
     agent.build().unwrap().connect().await.unwrap();
     assert!(home.join("next-key.pem").exists());
+}
+
+/// The invitation is good for the one agent that has shown it, however often that asks.
+#[tokio::test]
+async fn an_agent_may_die_at_every_step_of_its_enrolment() {
+    let world = World::new();
+    let hub = world.hub().await;
+    let (host, _server) = serve(&hub).await;
+    let (road, url, _way) = Road::open(&host).await;
+    for step in 1.. {
+        let agent = format!("web{step}");
+        let enrolling = world.invited(&hub, &url, &agent).await.block(name("files"), memory().1);
+        let plan = CrashPlan::freeze_at(step);
+        road.pass(Some(Arc::clone(&plan)));
+        let dying = enrolling.clone().build().unwrap();
+        let crashed = plan.interrupts(async { dying.connect().await.unwrap() }).await;
+        road.pass(None);
+        enrolling.build().unwrap().connect().await.unwrap();
+        assert!(hub.status(&name(&agent)).await.unwrap().unwrap().enrolled, "step {step}");
+        let left = std::fs::read_dir(world.home(&agent)).unwrap();
+        let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, ["hub.pem", "identity.pem", "lock", "outcomes"], "step {step}");
+        assert!(!world.token_file(&agent).exists(), "step {step}");
+        if !crashed {
+            assert!(step > 5, "there were {step} steps");
+            return;
+        }
+    }
 }
