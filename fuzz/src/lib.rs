@@ -5,11 +5,15 @@
 //! seeds that it mutates, in every run of the tests. What is private to a crate is reached the way that an
 //! attacker would: by a server on loopback that answers with the bytes.
 
+mod agents;
 mod http_peer;
 mod parsers;
 mod peers;
+mod starttls;
 mod vendors;
 
+pub use agents::*;
 pub use parsers::*;
 pub use peers::*;
+pub use starttls::*;
 pub use vendors::*;

@@ -172,6 +172,30 @@ fn acme() {
     assert!(accepted > 10, "only {accepted} answers were accepted");
 }
 
+#[test]
+fn servers_that_begin_in_the_clear() {
+    run_on(INPUTS, targets::starttls, &seeds::STARTTLS);
+}
+
+#[test]
+fn what_agents_say() {
+    let (_, reports) = targets::agent_works();
+    run_on(ANSWERS, targets::agent_request, &reports);
+    run_on(ANSWERS, targets::agent_request, &targets::agent_requests());
+    let reports: Vec<&[u8]> = reports.iter().map(Vec::as_slice).collect();
+    let accepted = run(ANSWERS / 2, targets::agent_request, |dice| dice.renumbered(&reports));
+    assert!(accepted > 10, "only {accepted} reports were accepted");
+}
+
+#[test]
+fn what_agents_are_given() {
+    let (works, _) = targets::agent_works();
+    run_on(ANSWERS, targets::agent_work, &works);
+    let works: Vec<&[u8]> = works.iter().map(Vec::as_slice).collect();
+    let accepted = run(ANSWERS / 2, targets::agent_work, |dice| dice.renumbered(&works));
+    assert!(accepted > 10, "only {accepted} pieces of work were accepted");
+}
+
 /// Declares a test for each vendor whose whole API is played, with the talks that its fake has as seeds.
 macro_rules! vendors {
     ($($vendor:ident $target:ident)*) => {

@@ -63,6 +63,19 @@ pub(crate) const HTTP_FAILURES: [&str; 4] = [
 
 pub(crate) const PROBLEM: &str = r#"{"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"No","status":403,"subproblems":[{"type":"urn:ietf:params:acme:error:caa","detail":"CAA","identifier":{"type":"dns","value":"example.com"}}]}"#;
 
+/// What servers say until TLS starts, behind the number of the protocol, and then an alert in place of a handshake.
+pub(crate) const STARTTLS: [&[u8]; 6] = [
+    b"\x00220-mail.example ESMTP\r\n220 no spam\r\n250-mail.example\r\n250-SIZE 10240000\r\n250 STARTTLS\r\n\
+    220 2.0.0 Ready to start TLS\r\n\x1e\x15\x03\x03\0\x02\x02\x28",
+    b"\x01* OK [CAPABILITY IMAP4rev1] ready.\r\n* CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED\r\nc1 OK done\r\n\
+    c2 OK Begin TLS negotiation now.\r\n\x1e\x15\x03\x03\0\x02\x02\x28",
+    b"\x02+OK ready.\r\n+OK\r\nCAPA\r\nTOP\r\nSTLS\r\n.\r\n+OK Begin TLS negotiation now.\r\n\x1e\x15\x03\x03\0\x02\x02\x28",
+    b"\x03\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\0\x04\0\x04\0\x1e\x15\x03\x03\0\x02\x02\x28",
+    // As Active Directory writes lengths.
+    b"\x03\x30\x84\0\0\0\x10\x02\x01\x01\x78\x84\0\0\0\x07\x0a\x01\0\x04\0\x04\0\x1e\x16\x03\x03\0\x04\x02\0\0\0",
+    b"\x04S\x1e\x16\x03\x03\0\x26\x02\0\0\x22\x03\x03",
+];
+
 /// Seeds that have to be made.
 pub(crate) struct Seeds {
     /// A leaf, its issuer, and a root.

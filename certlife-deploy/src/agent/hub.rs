@@ -192,7 +192,7 @@ impl AgentHub {
             if invited.is_some() {
                 break;
             }
-            let mut record = AgentRecord::default();
+            let mut record = AgentRecord::new(self.0.clock.now());
             record.invite(token.clone(), expires);
             match self.0.vault.write(&entry(agent), &encode(&record)?, None).await {
                 Err(error) if *error.kind() == ErrorKind::RevisionConflict => {}

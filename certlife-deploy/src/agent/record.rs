@@ -10,14 +10,19 @@ use std::{
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use certlife_core::{
-    AccountName, ErrorKind, Fingerprint, KeyHash, Result, SecretBytes, Timestamp, deploy::DeployCapabilities,
+    AccountName, Error, ErrorKind, Fingerprint, KeyHash, Operation, Result, SecretBytes, Timestamp,
+    deploy::DeployCapabilities,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::{GivenItem, MAX_ITEMS, Outcome, Task, WorkId};
+use super::{
+    AGENT,
+    fault::Fault,
+    wire::{GivenItem, MAX_ITEMS, Outcome, Task, WorkId},
+};
 
-/// How much work may wait for one agent: calls, and bytes of JSON.
+/// How much may wait for one agent, or for those who asked it: calls, and bytes of JSON with the outcomes.
 const MAX_WAITING: usize = 256;
 const MAX_BYTES: usize = 4 << 20;
 /// The most bytes of work in one answer.
@@ -80,6 +85,7 @@ struct Asked {
     subject: String,
     question: bool,
     content: String,
+    /// Of what it carries, and later of its outcome.
     size: usize,
     expires: Timestamp,
     /// Whether something else was asked about the same thing since.
@@ -116,6 +122,11 @@ pub(super) enum Reported {
 }
 
 impl AgentRecord {
+    /// Numbers work from the moment on: an agent of that name that was removed may still report its own.
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { number: now.unix_millis().unsigned_abs(), ..Self::default() }
+    }
+
     pub(super) fn read(secret: &SecretBytes) -> serde_json::Result<Self> {
         serde_json::from_slice(secret.expose())
     }
@@ -276,32 +287,34 @@ impl AgentRecord {
 
     /// Takes a report. Only the first one counts.
     pub(super) fn report(&mut self, id: &WorkId, outcome: &Outcome, now: Timestamp) -> Reported {
+        let kept: usize = self.work.iter().map(|asked| asked.size).sum();
         if let Some(asked) = self.work.iter_mut().find(|asked| asked.item.id == *id) {
             if asked.outcome.is_some() {
                 return Reported::Repeated;
             }
+            let size = serde_json::to_vec(outcome).map_or(usize::MAX, |text| text.len());
+            let fits = (kept - asked.size).saturating_add(size) <= MAX_BYTES;
+            let (outcome, size) = if fits { (outcome, size) } else { (&too_long(), 0) };
             asked.outcome = serde_json::to_value(outcome).ok();
             asked.expires = now + KEEP_OUTCOME;
             // From here on the work is done, and what it carried is of no more use.
-            asked.size = 0;
+            asked.size = size;
             asked.item.task = Value::Null;
             return Reported::Taken;
         }
         if self.settled.contains(id) { Reported::Repeated } else { Reported::Unknown }
     }
 
-    /// Forgets what nobody came for.
-    fn tidy(&mut self, now: Timestamp) {
-        let over: Vec<_> = self
-            .work
-            .iter()
-            .filter(|asked| asked.expires <= now)
-            .map(|asked| asked.item.id.clone())
-            .collect();
-        self.work.retain(|asked| asked.expires > now);
-        for id in over {
-            self.remember(id);
+    /// Forgets what nobody came for. Returns whether a change was among it that was never done, with what it carried.
+    pub(super) fn tidy(&mut self, now: Timestamp) -> bool {
+        let (over, left): (Vec<_>, _) =
+            std::mem::take(&mut self.work).into_iter().partition(|asked| asked.expires <= now);
+        self.work = left;
+        let undone = over.iter().any(|asked| asked.outcome.is_none() && !asked.question);
+        for asked in over {
+            self.remember(asked.item.id);
         }
+        undone
     }
 
     fn remember(&mut self, id: WorkId) {
@@ -310,6 +323,11 @@ impl AgentRecord {
             self.settled.pop_front();
         }
     }
+}
+
+fn too_long() -> Outcome {
+    let kind = ErrorKind::Protocol("the agent says too much".into());
+    Outcome::Failed(Fault::of(&Error::new(AGENT, Operation::ExchangeWork, kind)))
 }
 
 /// A digest of what is asked.

@@ -208,8 +208,9 @@ impl AgentHub {
                 if record.recognise(*certificate, now).is_none() {
                     return Ok(Change::Keep(None));
                 }
+                let tidied = record.tidy(now);
                 let items = record.open(&holding, now);
-                if record.blocks == asked.blocks {
+                if record.blocks == asked.blocks && !tidied {
                     return Ok(Change::Keep(Some(items)));
                 }
                 record.blocks.clone_from(&asked.blocks);

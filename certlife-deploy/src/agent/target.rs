@@ -15,6 +15,9 @@ use super::{
     wire::{Answer, MAX_WAIT, Outcome, SentBundle, Task, WorkId},
 };
 
+/// The most of what only the deployer reads, in JSON: what the contract allows.
+const MAX_VENDOR: usize = 4 << 10;
+
 /// A block of an agent as a [`Deployer`]; made by [`AgentHub::target`]. Clones are the same target.
 ///
 /// Each call is stored as work for the agent and waits until the agent reports. One that is not reported in time fails as
@@ -113,6 +116,10 @@ fn mistaken(operation: Operation) -> Error {
     Error::new(AGENT, operation, kind)
 }
 
+fn is_small(vendor: &serde_json::Value) -> bool {
+    vendor.to_string().len() <= MAX_VENDOR
+}
+
 #[async_trait]
 impl Deployer for AgentTarget {
     fn provider(&self) -> ProviderName {
@@ -150,7 +157,8 @@ impl Deployer for AgentTarget {
     async fn install(&self, bundle: &Bundle) -> Result<Receipt> {
         match self.call(Task::Install(Box::new(SentBundle::from(bundle)))).await? {
             Answer::Receipt(receipt)
-                if (&receipt.certificate, receipt.version) == (&bundle.certificate, bundle.version) =>
+                if (&receipt.certificate, receipt.version) == (&bundle.certificate, bundle.version)
+                    && is_small(&receipt.vendor) =>
             {
                 Ok(receipt)
             }
@@ -181,7 +189,7 @@ impl Deployer for AgentTarget {
 
     async fn put_challenge(&self, response: &TargetResponse) -> Result<ChallengeHandle> {
         match self.call(Task::PutChallenge { response: response.clone() }).await? {
-            Answer::Handle(handle) if handle.response == *response => Ok(handle),
+            Answer::Handle(handle) if handle.response == *response && is_small(&handle.vendor) => Ok(handle),
             _ => Err(mistaken(Operation::PutChallenge)),
         }
     }

@@ -1,3 +1,4 @@
+mod dying;
 mod hub;
 mod pretender;
 mod strangers;

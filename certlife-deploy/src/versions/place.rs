@@ -107,7 +107,7 @@ pub(super) async fn prepare<T: Tree>(
         },
     };
     let fingerprint = bundle.chain.fingerprint();
-    let record = Record { fingerprint, replaced, complete, files: files.further() };
+    let record = Record { fingerprint, replaced, complete, keyed: files.has_key(), files: files.further() };
     let path = place.path(&dir);
     if version::read_record(tree, &path).await?.as_ref() != Some(&record) {
         version::write_record(tree, &path, &record, rights).await?;

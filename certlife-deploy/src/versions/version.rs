@@ -79,6 +79,9 @@ pub(super) struct Record {
     pub(super) replaced: Option<VersionId>,
     /// Whether the server has been told since it went live.
     pub(super) complete: bool,
+    /// Whether the private key was there, so that it can be missed.
+    #[serde(default)]
+    pub(super) keyed: bool,
     /// The files of the host's choice. Names are plain, so that none leads out of the directory.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) files: BTreeSet<FileName>,
@@ -121,6 +124,11 @@ impl Files {
         names.filter(|name| !CONTENTS.contains(&name.as_str())).cloned().collect()
     }
 
+    /// Whether the private key is among them.
+    pub(super) fn has_key(&self) -> bool {
+        self.keystore.key().is_some()
+    }
+
     /// Writes all files into an empty directory, so that they survive a power cut. The record comes first: without it
     /// nobody would know which further files are ours.
     pub(super) async fn write(
@@ -133,6 +141,7 @@ impl Files {
             fingerprint: self.keystore.chain().fingerprint(),
             replaced: None,
             complete: false,
+            keyed: self.has_key(),
             files: self.further(),
         };
         write_record(tree, directory, &record, rights).await?;
@@ -241,6 +250,10 @@ pub(super) async fn whole_leaf(
 ) -> Result<Option<Fingerprint>, ErrorKind> {
     let Some(keystore) = read_keystore(tree, directory).await? else { return Ok(None) };
     let fingerprint = keystore.chain().fingerprint();
+    let keyed = read_record(tree, directory).await?.is_some_and(|record| record.keyed);
+    if keyed && keystore.key().is_none() {
+        return Ok(None);
+    }
     let whole = all_in(tree, directory, &wanted(layout, &keystore), &keystore).await?;
     Ok(whole.then_some(fingerprint))
 }

@@ -120,7 +120,55 @@ async fn an_agent_that_is_away_is_unreachable_and_one_that_is_slow_is_late() {
     let left = agent.work(&[]).await;
     assert_eq!((left.len(), version_of(&left[0]).version), (1, bundle.version));
     clock.advance(8 * DAY);
+    let kept = async || world.vault().read("agent/web1").await.unwrap().unwrap().secret.expose().to_vec();
+    let key = super::world::heart(&bundle.key.as_ref().unwrap().to_pkcs8_pem().unwrap());
+    assert!(String::from_utf8(kept().await).unwrap().contains(&key));
     assert_eq!(agent.fetch(&[], 0).await.1["items"], serde_json::json!([]), "after a week it is forgotten");
+    assert!(!String::from_utf8(kept().await).unwrap().contains(&key), "with its key");
+}
+
+/// An agent may keep outcomes of work that it did under the same name before it was removed here.
+#[tokio::test]
+async fn an_agent_that_was_removed_and_invited_again_gets_work_under_new_names() {
+    let (world, clock) = (World::new(), ManualClock::default());
+    let bundle = bundle(&Issuer::new());
+    let mut given = Vec::new();
+    for _ in 0..2 {
+        let hub = world.hub_with(Arc::new(clock.clone()), PATIENCE).await;
+        let agent = Pretender::enrolled(&hub, "web1").await;
+        let target = hub.target(&name("web1"), &name("files")).await.unwrap();
+        let call = install(&target, &bundle).await;
+        given.push(agent.work(&[]).await.remove(0));
+        call.abort();
+        hub.remove(&name("web1")).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+    }
+    assert_ne!(given[0].id, given[1].id);
+    assert_eq!(version_of(&given[0]).version, version_of(&given[1]).version);
+}
+
+#[tokio::test]
+async fn an_agent_that_says_too_much_has_failed_and_fills_no_store() {
+    let (world, clock) = (World::new(), ManualClock::default());
+    let hub = world.hub_with(Arc::new(clock.clone()), PATIENCE).await;
+    let agent = Pretender::enrolled(&hub, "web1").await;
+    let target = hub.target(&name("web1"), &name("files")).await.unwrap();
+    let (issuer, large) = (Issuer::new(), "x".repeat(1_000_000));
+    let mut said_too_much = 0;
+    for _ in 0..6 {
+        let bundle = bundle(&issuer);
+        let call = install(&target, &bundle).await;
+        let item = agent.work(&[]).await.remove(0);
+        let receipt = Receipt { vendor: large.as_str().into(), ..receipt(&bundle) };
+        assert_eq!(agent.report(&item, Answer::Receipt(receipt)).await.0, StatusCode::OK);
+        // The contract allows 4 KiB of it; the store keeps 4 MiB of an agent.
+        let error = call.await.unwrap().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Protocol(_)), "{}", error.chain());
+        said_too_much += usize::from(error.to_string().contains("says too much"));
+    }
+    assert_eq!(said_too_much, 2);
+    let kept = world.vault().read("agent/web1").await.unwrap().unwrap().secret.expose().len();
+    assert!(kept < 5 << 20, "{kept} bytes are kept");
 }
 
 #[tokio::test]

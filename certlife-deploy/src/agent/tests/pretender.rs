@@ -16,7 +16,7 @@ use super::{
         AgentHub, PeerCertificate,
         wire::{Answer, Outcome, WorkItem},
     },
-    world::{DAY, name},
+    world::{DAY, PATIENCE, name},
 };
 
 pub(super) struct Pretender {
@@ -54,7 +54,8 @@ impl Pretender {
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(PeerCertificate(certificate.clone()));
         }
-        let (head, body) = self.hub.clone().call(request).await.unwrap().into_parts();
+        let answered = tokio::time::timeout(PATIENCE, self.hub.clone().call(request)).await;
+        let (head, body) = answered.expect("the hub answers").unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (head.status, serde_json::from_slice(&body).unwrap())
     }

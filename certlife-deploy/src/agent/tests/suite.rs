@@ -1,5 +1,5 @@
 //! The promises of a deployer, kept by hub and agent together: over TLS on loopback, and through two hosts, of which the
-//! agent is connected to one.
+//! agent is connected to one. Either side is made to die at each of its steps.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,8 @@ use rustls_pki_types::CertificateDer;
 
 use super::{
     super::AgentTarget,
-    world::{Running, World, connected, heart, memory, name, run, serve},
+    dying::{Brisk, Dying, Mortal, Network, Road, ServiceManager},
+    world::{Running, World, connected, heart, memory, name, serve},
 };
 
 /// A target in memory behind an agent, which two hosts know.
@@ -27,36 +28,44 @@ struct Remote {
     asked: AtomicUsize,
     secrets: Vec<String>,
     described: String,
+    network: Arc<Network>,
     _running: [Running; 2],
-    _world: World,
 }
 
 impl Remote {
-    async fn start() -> Self {
+    async fn start(mortal: Mortal) -> Self {
         let world = World::new();
         let (near, far) = (world.hub().await, world.hub().await);
-        let (url, server) = serve(&near).await;
+        let (home, server) = serve(&near).await;
+        let (road, url, way) = Road::open(&home).await;
         let (target, deployer) = memory();
         let broken = MemoryTarget::new();
         broken.fail_next(usize::MAX, ErrorKind::Unreachable);
-        let agent = world.invited(&near, &url, "web1").await;
+        let invited = world.invited(&near, &url, "web1").await;
         let token = std::fs::read_to_string(world.token_file("web1")).unwrap();
-        let agent = agent.block(name("files"), deployer).block(name("broken"), Arc::new(broken));
-        let described = format!("{agent:?} {near:?}");
-        let agent = run(agent);
+        let described = format!("{:?} {near:?}", invited.block(name("files"), Arc::clone(&deployer)));
+        let agent = world.agent(&url, "web1").clock(Arc::new(Brisk::default()));
+        let agent = agent.block(name("broken"), Arc::new(broken));
+        let manager = ServiceManager::start(road.clone(), move |plan| {
+            let block = plan.map_or_else(
+                || Arc::clone(&deployer),
+                |plan| Crashing::new(Arc::clone(&deployer), plan) as Arc<dyn Deployer>,
+            );
+            agent.clone().block(name("files"), block)
+        });
         let hosts = [connected(&near, "web1", "files").await, connected(&far, "web1", "files").await];
         let stored = world.vault().read("authority").await.unwrap().unwrap().secret;
         let stored: serde_json::Value = serde_json::from_slice(stored.expose()).unwrap();
         let key = heart(&stored["key"].as_str().unwrap().into());
         Self {
             target: MemoryFixture::with(target),
-            hosts,
             broken: connected(&near, "web1", "broken").await,
             asked: AtomicUsize::new(0),
             secrets: vec![token, key],
             described,
-            _running: [server, agent],
-            _world: world,
+            network: Network::new((mortal, world, home), (road, manager), Arc::new(hosts[1].clone())),
+            hosts,
+            _running: [server, way],
         }
     }
 }
@@ -67,6 +76,7 @@ impl DeployFixture for Remote {
     }
 
     async fn seen(&self, certificate: &CertificateId, host: &Identifier) -> Option<Seen> {
+        self.network.settle().await;
         self.target.seen(certificate, host).await
     }
 
@@ -91,7 +101,7 @@ impl DeployFixture for Remote {
     }
 
     fn crashing(&self, plan: &Arc<CrashPlan>) -> Result<Arc<dyn Deployer>, Cannot> {
-        Ok(Crashing::new(self.deployer(), plan))
+        Ok(Dying::new(&self.network, plan))
     }
 
     async fn remains(&self) -> Result<Vec<String>, Cannot> {
@@ -108,5 +118,21 @@ impl DeployFixture for Remote {
 }
 
 mod promises {
-    certlife_testkit::deployer_conformance!(super::Remote::start().await);
+    use super::*;
+
+    certlife_testkit::deployer_conformance!(Remote::start(Mortal::Host).await);
+}
+
+mod promises_where_the_agent_dies {
+    use super::*;
+
+    certlife_testkit::deploy_promises! { Remote::start(Mortal::Agent).await =>
+        an_install_may_crash_at_every_step
+        a_first_install_may_crash_at_every_step
+        after_a_crashed_install_another_version_can_follow
+        a_rollback_may_crash_at_every_step
+        an_uninstall_may_crash_at_every_step
+        a_key_may_crash_at_every_step_of_its_making
+        a_response_may_crash_at_every_step
+    }
 }

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use certlife_core::{
-    Clock as _, Deployer as _, ErrorKind, InputError, SystemClock,
+    Clock as _, Deployer as _, ErrorKind, InputError, KeyAlgorithm, PrivateKey, SystemClock,
     store::{Kind, Query, Store as _},
 };
-use certlife_testkit::{clock::ManualClock, deploy::Issuer};
+use certlife_testkit::{
+    clock::ManualClock,
+    crash::CrashPlan,
+    deploy::{Issuer, MemoryTarget},
+};
 
 use super::{
     super::AgentHub,
+    dying::Road,
     world::{
         Running, World, bundle, connected, heart, memory, name, run, serve, serve_at, text_below, until, www,
     },
@@ -76,7 +81,7 @@ async fn an_outcome_is_reported_after_a_restart_and_not_repeated() {
         std::fs::read_dir(&outcomes).unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok())
     };
     until("the outcome is kept", async || kept().any(|name| !name.starts_with('.'))).await;
-    drop(agent);
+    agent.end().await;
     assert!(!call.0.is_finished());
 
     let address = format!("127.0.0.1:{}", url.port().unwrap());
@@ -173,4 +178,105 @@ async fn an_agent_whose_hub_forgot_it_works_again_when_it_is_invited_again() {
     std::fs::write(world.token_file("web1"), token.expose()).unwrap();
     until("it has enrolled again", async || target.calls().install == 1).await;
     until("the call ends", async || call.0.is_finished()).await;
+}
+
+/// What the first agent was about to do is not done after all once the next one has done it, and newer work.
+#[tokio::test]
+async fn nothing_goes_on_behind_an_agent_that_has_ended() {
+    let world = World::new();
+    let hub = world.hub().await;
+    let (url, _server) = serve(&hub).await;
+    let clock = ManualClock::default();
+    let target = MemoryTarget::with_clock(Arc::new(clock.clone()));
+    target.delay(super::world::DAY);
+    let agent = run(world.invited(&hub, &url, "web1").await.block(name("files"), Arc::new(target.clone())));
+    let files = connected(&hub, "web1", "files").await;
+    let issuer = Issuer::new();
+    let (old, new) = (bundle(&issuer), bundle(&issuer));
+    let call = {
+        let (files, old) = (files.clone(), old.clone());
+        Running(tokio::spawn(async move { files.install(&old).await }))
+    };
+    until("the agent works", async || target.calls().most_at_once == 1).await;
+    agent.end().await;
+    target.delay(std::time::Duration::ZERO);
+    let _agent = run(world.agent(&url, "web1").block(name("files"), Arc::new(target.clone())));
+    until("the call ends", async || call.0.is_finished()).await;
+    files.install(&new).await.unwrap();
+    clock.advance(2 * super::world::DAY);
+    files.probe().await.unwrap();
+    assert_eq!(target.history(&www()), [old.version, new.version]);
+}
+
+#[tokio::test]
+async fn two_agents_over_one_directory_are_one_too_many() {
+    let world = World::new();
+    let hub = world.hub().await;
+    let (url, _server) = serve(&hub).await;
+    let (_, block) = memory();
+    let first = run(world.invited(&hub, &url, "web1").await.block(name("files"), Arc::clone(&block)));
+    connected(&hub, "web1", "files").await;
+    let second = || world.agent(&url, "web1").block(name("files"), Arc::clone(&block)).build().unwrap();
+    let error = second().run(std::future::pending()).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Conflict(_)), "{}", error.chain());
+    assert!(error.to_string().contains("another agent works over"), "{error}");
+    first.end().await;
+    second().run(std::future::ready(())).await.unwrap();
+}
+
+/// A process that is killed while it writes a file leaves one behind that may hold a key, and one that is killed while it
+/// becomes certified leaves its key twice.
+#[tokio::test]
+async fn what_a_killed_agent_left_behind_goes_when_the_next_one_starts() {
+    let world = World::new();
+    let hub = world.hub().await;
+    let (url, _server) = serve(&hub).await;
+    let (_, block) = memory();
+    let agent = world.invited(&hub, &url, "web1").await.block(name("files"), block);
+    agent.clone().build().unwrap().connect().await.unwrap();
+    let home = world.home("web1");
+    let identity = std::fs::read_to_string(home.join("identity.pem")).unwrap();
+    let key = &identity[identity.find("-----BEGIN PRIVATE").unwrap()..];
+    let left = [".new-a1b2c3", "outcomes/.new-d4e5f6", "next-key.pem"].map(|path| home.join(path));
+    for path in &left {
+        std::fs::write(path, key).unwrap();
+    }
+    agent.clone().build().unwrap().connect().await.unwrap();
+    assert!(left.iter().all(|path| !path.exists()), "{left:?}");
+    assert_eq!(std::fs::read_to_string(home.join("identity.pem")).unwrap(), identity);
+
+    // A key that somebody may have certified meanwhile stays.
+    let next = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap().to_pkcs8_pem().unwrap();
+    std::fs::write(home.join("next-key.pem"), next.expose()).unwrap();
+    agent.build().unwrap().connect().await.unwrap();
+    assert!(home.join("next-key.pem").exists());
+}
+
+/// The invitation is good for the one agent that has shown it, however often that asks.
+#[tokio::test]
+async fn an_agent_may_die_at_every_step_of_its_enrolment() {
+    let world = World::new();
+    let hub = world.hub().await;
+    let (host, _server) = serve(&hub).await;
+    let (road, url, _way) = Road::open(&host).await;
+    for step in 1.. {
+        let agent = format!("web{step}");
+        let enrolling = world.invited(&hub, &url, &agent).await.block(name("files"), memory().1);
+        let plan = CrashPlan::freeze_at(step);
+        road.pass(Some(Arc::clone(&plan)));
+        let dying = enrolling.clone().build().unwrap();
+        let crashed = plan.interrupts(async { dying.connect().await.unwrap() }).await;
+        road.pass(None);
+        enrolling.build().unwrap().connect().await.unwrap();
+        assert!(hub.status(&name(&agent)).await.unwrap().unwrap().enrolled, "step {step}");
+        let left = std::fs::read_dir(world.home(&agent)).unwrap();
+        let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, ["hub.pem", "identity.pem", "lock", "outcomes"], "step {step}");
+        assert!(!world.token_file(&agent).exists(), "step {step}");
+        if !crashed {
+            assert!(step > 5, "there were {step} steps");
+            return;
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Hubs over one store, agents that really connect, and targets behind them.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use certlife_core::{
     AccountName, CertificateId, Clock, Deployer, KeyRing, LocalKeyRing, Sealer, Secret, SecretBytes, Store,
@@ -11,13 +11,14 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::super::{AgentHub, AgentTarget, AgentWorker, AgentWorkerBuilder};
+use super::super::{AgentHub, AgentTarget, AgentWorker, AgentWorkerBuilder, record::AgentRecord};
 
 pub(super) const DAY: Duration = Duration::from_hours(24);
 /// How long a test waits for something that has to happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What survives a restart of the host.
+#[derive(Debug)]
 pub(super) struct World {
     pub(super) store: Arc<MemoryStore>,
     ring: Arc<dyn KeyRing>,
@@ -25,11 +26,20 @@ pub(super) struct World {
 }
 
 /// A task that ends with the test.
+#[derive(Debug)]
 pub(super) struct Running<T = ()>(pub(super) JoinHandle<T>);
 
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+impl<T: Send> Running<T> {
+    /// Ends it as a crash does, and waits until nothing of it is left.
+    pub(super) async fn end(mut self) {
+        self.0.abort();
+        assert!((&mut self.0).await.is_err_and(|ended| ended.is_cancelled()));
     }
 }
 
@@ -40,7 +50,10 @@ impl World {
     }
 
     pub(super) fn vault(&self) -> Vault {
-        let store: Arc<dyn Store> = self.store.clone();
+        self.vault_over(self.store.clone())
+    }
+
+    fn vault_over(&self, store: Arc<dyn Store>) -> Vault {
         Vault::new(store, Sealer::new(Arc::clone(&self.ring)), name("agents"))
     }
 
@@ -52,6 +65,19 @@ impl World {
     pub(super) async fn hub_with(&self, clock: Arc<dyn Clock>, patience: Duration) -> AgentHub {
         let hub = AgentHub::builder(self.vault()).clock(clock).patience(patience);
         hub.look_every(Duration::from_millis(20)).open().await.unwrap()
+    }
+
+    /// The hub of a host that reaches the store in another way.
+    pub(super) async fn hub_over(&self, store: Arc<dyn Store>) -> AgentHub {
+        let hub = AgentHub::builder(self.vault_over(store)).patience(PATIENCE);
+        hub.look_every(Duration::from_millis(20)).open().await.unwrap()
+    }
+
+    /// Whether all work that was ever asked of the agent is done and reported.
+    pub(super) async fn is_idle(&self, agent: &str) -> bool {
+        let entry = self.vault().read(&format!("agent/{agent}")).await.unwrap().unwrap();
+        let record = AgentRecord::read(&entry.secret).unwrap();
+        record.open(&BTreeSet::new(), SystemClock::default().now()).is_empty()
     }
 
     pub(super) fn home(&self, agent: &str) -> std::path::PathBuf {

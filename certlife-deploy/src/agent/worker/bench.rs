@@ -8,13 +8,16 @@ use std::{
 
 use certlife_core::{AccountName, Deployer, Error, ErrorKind, Result, deploy::Bundle};
 use tokio::sync::{Notify, Semaphore};
-use tokio_util::task::TaskTracker;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use super::{
     super::{
         AGENT,
         fault::Fault,
-        wire::{Answer, Outcome, Task, WorkId, WorkItem},
+        wire::{Answer, MAX_HOLDING, Outcome, Task, WorkId, WorkItem},
     },
     home::Home,
     on_disk,
@@ -34,6 +37,7 @@ pub(super) struct Bench {
     state: Mutex<State>,
     slots: Semaphore,
     tasks: TaskTracker,
+    end: CancellationToken,
     /// Told when there is something to report.
     finished: Notify,
 }
@@ -54,17 +58,27 @@ impl Bench {
         let holding = done.keys().cloned().collect();
         let state = Mutex::new(State { lanes: BTreeMap::new(), holding, done });
         let (slots, tasks, finished) = (Semaphore::new(AT_ONCE), TaskTracker::new(), Notify::new());
-        Ok(Arc::new(Self { blocks, home, state, slots, tasks, finished }))
+        Ok(Arc::new(Self { blocks, home, state, slots, tasks, end: CancellationToken::new(), finished }))
+    }
+
+    /// Ends the work under way where it is, when the guard is dropped. Nothing goes on behind an agent that has ended: it
+    /// could come after what the next one does.
+    pub(super) fn end_with(&self) -> DropGuard {
+        self.end.clone().drop_guard()
     }
 
     pub(super) fn holding(&self) -> Vec<WorkId> {
         self.state().holding.iter().cloned().collect()
     }
 
-    /// Takes work on, but for what it has already.
+    /// Takes work on, but for what it has already, and for what is more than an agent may hold.
     pub(super) fn take(self: &Arc<Self>, items: Vec<WorkItem>) {
         let mut state = self.state();
         for item in items {
+            // It is given again when there is room. Nothing that follows may overtake it.
+            if state.holding.len() >= MAX_HOLDING {
+                break;
+            }
             if !state.holding.insert(item.id.clone()) {
                 continue;
             }
@@ -74,7 +88,8 @@ impl Bench {
                 continue;
             }
             state.lanes.insert(lane.clone(), VecDeque::from([item]));
-            self.tasks.spawn(Arc::clone(self).work_in(lane));
+            let work = Arc::clone(self).work_in(lane);
+            self.tasks.spawn(self.end.clone().run_until_cancelled_owned(work));
         }
     }
 
@@ -111,7 +126,8 @@ impl Bench {
             return Outcome::Failed(Fault::of(&error));
         };
         // A deployer that panics takes its own work down, and nothing else.
-        let done = tokio::spawn(call(Arc::clone(deployer), item.task)).await.unwrap_or_else(|_| {
+        let done = AbortOnDropHandle::new(tokio::spawn(call(Arc::clone(deployer), item.task)));
+        let done = done.await.unwrap_or_else(|_| {
             let what = ErrorKind::Io("the work ended without an outcome; the agent's log has more".into());
             Err(Error::new(AGENT, operation, what))
         });
@@ -185,4 +201,28 @@ async fn call(deployer: Arc<dyn Deployer>, task: Task) -> Result<Answer> {
             Answer::Nothing
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hub_that_gives_more_than_an_agent_may_hold_is_taken_from_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path().join("state"));
+        let _alone = home.open().unwrap();
+        let bench = Bench::open(Blocks::new(), home).await.unwrap();
+        let item = |number: u64| WorkItem {
+            id: WorkId::new("0123456789abcdef0123456789abcdef", number),
+            block: "files".parse().unwrap(),
+            task: Task::Uninstall { certificate: format!("c{number}").parse().unwrap() },
+        };
+        // Nothing is done before this task waits.
+        bench.take((0..600).map(item).collect());
+        let mut held = bench.holding();
+        held.sort_by_key(|id| id.as_str().len());
+        assert_eq!(held.len(), MAX_HOLDING);
+        assert_eq!(held.last(), Some(&item(511).id));
+    }
 }

@@ -1,9 +1,10 @@
 //! The agent's own directory: its certificate with the key, whom it trusts as the hub, and outcomes to be reported.
 //!
-//! Each file is replaced as a whole, so that a crash leaves the old one or the new.
+//! Each file is replaced as a whole, so that a crash leaves the old one or the new. What else it leaves goes when the
+//! directory is opened next.
 
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -23,6 +24,9 @@ const IDENTITY: &str = "identity.pem";
 const NEXT_KEY: &str = "next-key.pem";
 const AUTHORITY: &str = "hub.pem";
 const OUTCOMES: &str = "outcomes";
+const LOCK: &str = "lock";
+/// What the name of a file begins with that is being written.
+const UNFINISHED: &str = ".new-";
 /// The most of a file that is read.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -42,8 +46,9 @@ impl Home {
         Self(directory)
     }
 
-    /// Makes the directory, or checks that nobody else may enter it.
-    pub(super) fn open(&self) -> Result<()> {
+    /// Makes the directory, or checks that nobody else may enter it and that no other agent works over it, which could do
+    /// old work after newer work was done. Removes what a crash has left. It is this agent's until the file is closed.
+    pub(super) fn open(&self) -> Result<File> {
         for directory in [self.0.clone(), self.0.join(OUTCOMES)] {
             match private::create_directory(&directory) {
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
@@ -54,6 +59,33 @@ impl Home {
         if open {
             let what = format!("others may enter {}; it is to have mode 0700", self.0.display());
             return Err(Error::new(AGENT, Operation::Configure, ErrorKind::Forbidden(what.into())));
+        }
+        let alone = self.lock()?;
+        remove_unfinished(&self.0)?;
+        remove_unfinished(&self.0.join(OUTCOMES))?;
+        self.finish_certification()?;
+        Ok(alone)
+    }
+
+    fn lock(&self) -> Result<File> {
+        let path = self.0.join(LOCK);
+        let file = File::create(&path).map_err(|cause| failed("make", &path, cause))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                let what = format!("another agent works over {}; give each its own", self.0.display());
+                Err(Error::new(AGENT, Operation::Configure, ErrorKind::Conflict(what.as_str().into())))
+            }
+            Err(TryLockError::Error(cause)) => Err(failed("lock", &path, cause)),
+        }
+    }
+
+    /// Removes the next key if it is the present one already: the next certificate would be for the same.
+    fn finish_certification(&self) -> Result<()> {
+        let key = |pem: &Secret| PrivateKey::from_pem(pem).ok().map(|key| key.public_key_hash());
+        let next = self.read(NEXT_KEY)?.as_ref().and_then(key);
+        if next.is_some() && next == self.read(IDENTITY)?.as_ref().and_then(key) {
+            remove(&self.0.join(NEXT_KEY))?;
         }
         Ok(())
     }
@@ -91,7 +123,7 @@ impl Home {
         pem.push('\n');
         pem.push_str(key.expose());
         self.write(IDENTITY, Secret::new(pem).expose())?;
-        self.remove(NEXT_KEY)
+        remove(&self.0.join(NEXT_KEY))
     }
 
     /// The CA that is trusted as the hub's, in PEM.
@@ -112,7 +144,7 @@ impl Home {
     }
 
     pub(super) fn forget_outcome(&self, id: &WorkId) -> Result<()> {
-        self.remove(&outcome_file(id))
+        remove(&self.0.join(outcome_file(id)))
     }
 
     /// What is left to report. A file that cannot be read is forgotten: its work will be asked for again.
@@ -150,7 +182,7 @@ impl Home {
         let directory = path.parent().unwrap_or(&self.0);
         let write = || {
             // Readable by its owner alone from the start.
-            let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+            let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
             file.write_all(text.as_bytes())?;
             file.as_file().sync_all()?;
             file.persist(&path)?;
@@ -158,14 +190,24 @@ impl Home {
         };
         write().map_err(|cause| failed("write", &path, cause))
     }
+}
 
-    fn remove(&self, name: &str) -> Result<()> {
-        let path = self.0.join(name);
-        match fs::remove_file(&path) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path, cause)),
-            _ => Ok(()),
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, cause)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what was being written when the agent died: it may hold a key, and nothing else knows its name.
+fn remove_unfinished(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory).map_err(|cause| failed("list", directory, cause))? {
+        let entry = entry.map_err(|cause| failed("list", directory, cause))?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED)) {
+            remove(&entry.path())?;
         }
     }
+    Ok(())
 }
 
 fn outcome_file(id: &WorkId) -> String {

@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     AGENT,
-    wire::{Fetch, MAX_BLOCKS, MAX_HOLDING, Outcome, Work, WorkId},
+    wire::{Fetch, MAX_BLOCKS, Outcome, Work, WorkId},
 };
 
 /// How long the hub is asked to hold a request for work back.
@@ -44,7 +44,7 @@ pub struct AgentWorker {
 }
 
 /// Describes an agent; made by [`AgentWorker::builder`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AgentWorkerBuilder {
     hub: Url,
     agent: AccountName,
@@ -134,22 +134,25 @@ impl AgentWorker {
     #[cfg(test)]
     pub(super) async fn connect(self) -> Result<()> {
         let home = self.connector.home.clone();
-        on_disk(move || home.open()).await?;
+        let _alone = on_disk(move || home.open()).await?;
         self.connector.line().await.map(drop)
     }
 
     /// Works until `shutdown` is ready; then what is under way gets 20 seconds to end. A hub that is away, or does not know
-    /// this agent, is called again and again, ever more slowly up to twice a minute.
+    /// this agent, is called again and again, ever more slowly up to twice a minute. Dropping the future ends what is
+    /// under way where it is, as a crash does: the agent that starts next is asked for it again.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] or [`ErrorKind::Forbidden`] if the state directory cannot be used.
+    /// [`ErrorKind::Io`] or [`ErrorKind::Forbidden`] if the state directory cannot be used, and [`ErrorKind::Conflict`] if
+    /// another agent works over it.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
         let Self { connector, blocks } = self;
         let home = connector.home.clone();
-        on_disk(move || home.open()).await?;
+        let _alone = on_disk(move || home.open()).await?;
         let capabilities = blocks.iter().map(|(name, block)| (name.clone(), block.capabilities())).collect();
         let bench = Bench::open(blocks, connector.home.clone()).await?;
+        let _end = bench.end_with();
         tokio::select! {
             () = shutdown => {}
             () = fetch(&connector, &bench, &capabilities) => {}
@@ -168,9 +171,7 @@ async fn fetch(
 ) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let mut holding = bench.holding();
-        holding.truncate(MAX_HOLDING);
-        let asked = Fetch { blocks: blocks.clone(), holding, wait_seconds: WAIT.as_secs() };
+        let asked = Fetch { blocks: blocks.clone(), holding: bench.holding(), wait_seconds: WAIT.as_secs() };
         match ask_for_work(connector, &asked).await {
             Ok(work) => {
                 pause = FIRST_PAUSE;

@@ -73,6 +73,21 @@ async fn keys_go_with_the_last_version_that_has_them() {
     assert_eq!(case.machine.folder.remains(), Vec::<String>::new());
 }
 
+/// The server would not start without it: what is left of the version is not that version, until it is installed again.
+#[tokio::test]
+async fn a_live_version_that_has_lost_its_key_is_noticed_and_repaired() {
+    let case = Case::plain();
+    let bundle = bundle(&case, 0).await;
+    case.local.install(&bundle).await.unwrap();
+    let version = case.local.installed(&case.www).await.unwrap().unwrap().version;
+    assert_eq!(version, Some(bundle.version));
+    fs::remove_file(case.path("live/privkey.pem")).unwrap();
+    assert_eq!(case.local.installed(&case.www).await.unwrap(), None);
+    case.local.install(&bundle).await.unwrap();
+    assert_eq!(case.local.installed(&case.www).await.unwrap().unwrap().version, version);
+    assert!(case.path("live/privkey.pem").exists());
+}
+
 #[tokio::test]
 async fn combined_files_hold_the_key_that_was_made_here() {
     let case = Case::new(|root| Local::builder(root.join("certificates")).combined(true));
