@@ -38,7 +38,10 @@ pub(crate) fn example(name: &str) -> PathBuf {
     build
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--package", "certlife", "--example", name, "--message-format", "json"])
-        .args(["--no-default-features", "--features", &features.join(",")]);
+        .args(["--features", &features.join(",")]);
+    if !cfg!(feature = "default") {
+        build.arg("--no-default-features");
+    }
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }

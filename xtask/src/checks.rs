@@ -5,7 +5,9 @@ mod stack;
 mod vendors;
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use crate::fleet::{Fleet, run_guarded};
 use crate::process::{cargo, run};
@@ -28,6 +30,10 @@ pub(crate) const STEPS: [Step; 7] = [
     Step { name: "stack", run: stack::check },
     Step { name: "examples", run: examples },
 ];
+
+/// How many tests a test program runs at once, as Rust's test harness reads it.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
+const TWICE: NonZero<usize> = NonZero::new(2).unwrap();
 
 /// Examples that need no server and no account, so that they can run anywhere.
 const EXAMPLES: [&str; 1] = ["quickstart"];
@@ -62,6 +68,10 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> 
     let fleet = Fleet::start(workspace)?;
     let mut tests = cargo(&workspace.root);
     tests.arg("test").arg("--all-features");
+    if env::var_os(TEST_THREADS).is_none() {
+        // Many tests wait for servers, and leave their processor to others meanwhile.
+        tests.env(TEST_THREADS, thread::available_parallelism()?.saturating_mul(TWICE).to_string());
+    }
     if !arguments.iter().any(|argument| selects_packages(&argument.to_string_lossy())) {
         tests.arg("--workspace");
     }

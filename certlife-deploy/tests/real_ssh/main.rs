@@ -13,6 +13,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use certlife_core::{CertificateId, Deployer, Identifier, challenge::HttpPath, deploy::Bundle};
@@ -107,6 +108,8 @@ impl DeployFixture for Machine {
     }
 
     async fn seen(&self, certificate: &CertificateId, _: &Identifier) -> Option<Seen> {
+        // A reader that never pauses would leave no time to the thread that speaks SSH.
+        tokio::time::sleep(Duration::from_millis(5)).await;
         self.folder.seen(certificate)
     }
 
