@@ -205,13 +205,8 @@ impl Deployer for Local {
 
     async fn probe(&self) -> Result<AccountSummary> {
         let probing = async {
-            let plan = Arc::clone(&self.0.plan);
-            blocking(move || {
-                std::fs::create_dir_all(&plan.directory).map_err(io_failed("make", plan.directory.display()))
-            })
-            .await?;
-            let rights = rights(Arc::clone(&self.0.plan)).await?;
-            versions::probe(&self.disk(), &rights).await?;
+            let locked = self.lock().await?;
+            versions::probe(&locked.disk, &locked.rights().await?).await?;
             if let Some(root) = self.web() {
                 versions::probe_web(&root).await?;
             }

@@ -10,7 +10,7 @@ use certlife_core::{
 use super::{
     keys,
     layout::Layout,
-    tree::{Made, Rights, Tree, in_the_way, io_failed, is_real_directory, unused_name},
+    tree::{Made, Rights, Tree, in_the_way, io_failed, is_real_directory},
     version::{self, AllRights, Files, Record, VersionDir},
 };
 use crate::files;
@@ -21,6 +21,8 @@ const LIVE: &str = "live";
 /// one removes it.
 const NEW: &str = ".new";
 const NEW_LIVE: &str = ".live-new";
+/// Where it is tried what may be done.
+const PROBE: &str = ".probe";
 /// How many directories of one version are made, each because the one before was spoiled.
 const MAX_COPIES: u32 = 1_000;
 
@@ -168,13 +170,14 @@ pub(super) async fn remove_unnamed(tree: &impl Tree) -> Result<(), ErrorKind> {
 
 /// Tests that a file can be made in the directory, with its rights.
 pub(super) async fn probe(tree: &impl Tree, rights: &AllRights) -> Result<(), ErrorKind> {
-    let test = unused_name(".probe-")?;
-    tree.make_directory(&test).await?.surely("write to", tree, "")?;
-    let mut outcome = tree.set_directory_rights(&test, rights.directory).await;
+    // A call that was interrupted may have left it.
+    version::remove(tree, PROBE).await?;
+    tree.make_directory(PROBE).await?.surely("write to", tree, "")?;
+    let mut outcome = tree.set_directory_rights(PROBE, rights.directory).await;
     if outcome.is_ok() {
-        outcome = rights.probe(tree, &test).await;
+        outcome = rights.probe(tree, PROBE).await;
     }
-    tree.remove_directory(&test).await?;
+    version::remove(tree, PROBE).await?;
     outcome
 }
 

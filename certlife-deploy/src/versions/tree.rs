@@ -140,13 +140,6 @@ pub(super) async fn is_real_directory(tree: &impl Tree, path: &str) -> Result<bo
     }
 }
 
-/// A name that nobody else uses, for what is about to be renamed or removed.
-pub(super) fn unused_name(prefix: &str) -> Result<String, ErrorKind> {
-    let mut bytes = [0; 8];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ErrorKind::Crypto)?;
-    Ok(format!("{prefix}{:016x}", u64::from_be_bytes(bytes)))
-}
-
 /// Says what could not be done with which path.
 pub(crate) fn io_failed<E: fmt::Display>(
     doing: &str,

@@ -7,10 +7,11 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use certlife_core::{ErrorKind, Result, challenge::HttpFile};
 
-use super::tree::{Kind, Made, Rights, Tree, in_the_way, io_failed, is_real_directory, unused_name};
+use super::tree::{Kind, Made, Rights, Tree, in_the_way, io_failed, is_real_directory};
 
 /// What the names of ours begin with. No segment of a challenge's path but the first begins with a dot.
 const MARK: &str = ".certlife-";
+const PROBE: &str = ".certlife-probe";
 const FILE_RIGHTS: Rights = Rights { mode: 0o644, user: None, group: None };
 const MARK_RIGHTS: Rights = Rights { mode: 0o600, user: None, group: None };
 const DIRECTORY_RIGHTS: Rights = Rights { mode: 0o755, user: None, group: None };
@@ -19,9 +20,12 @@ const ATTEMPTS: usize = 5;
 
 /// Tests that a file can be made.
 pub(crate) async fn probe(root: &impl Tree) -> Result<(), ErrorKind> {
-    let test = unused_name(".certlife-probe-")?;
-    root.create(&test, b"", MARK_RIGHTS).await?.surely("write to", root, "")?;
-    root.remove_file(&test).await
+    // A call that was interrupted may have left it; of one that is under way it says as much.
+    root.remove_file(PROBE).await?;
+    match root.create(PROBE, b"", MARK_RIGHTS).await? {
+        Made::Done | Made::Exists => root.remove_file(PROBE).await,
+        nowhere @ Made::NoDirectory => nowhere.surely("write to", root, ""),
+    }
 }
 
 /// Places a file.

@@ -134,5 +134,6 @@ mod promises_where_the_agent_dies {
         an_uninstall_may_crash_at_every_step
         a_key_may_crash_at_every_step_of_its_making
         a_response_may_crash_at_every_step
+        a_probe_may_crash_at_every_step
     }
 }

@@ -30,8 +30,8 @@ impl Mortal {
         MortalFiles { disk, plan: Arc::clone(&self.plan) }
     }
 
-    fn web(&self) -> MortalFiles {
-        self.files(self.local.web().expect("the target offers HTTP challenges"))
+    fn web(&self) -> Option<MortalFiles> {
+        self.local.web().map(|disk| self.files(disk))
     }
 }
 
@@ -46,6 +46,15 @@ impl Deployer for Mortal {
     }
 
     async fn probe(&self) -> Result<AccountSummary> {
+        let probing = async {
+            let machine = self.machine().await?;
+            versions::probe(&machine.files, &machine.rights().await?).await?;
+            match self.web() {
+                Some(web) => versions::probe_web(&web).await,
+                None => Ok(()),
+            }
+        };
+        probing.await.map_err(failed(Operation::Probe))?;
         self.local.probe().await
     }
 
@@ -77,16 +86,18 @@ impl Deployer for Mortal {
     }
 
     async fn put_challenge(&self, response: &TargetResponse) -> Result<ChallengeHandle> {
-        let TargetResponse::Http(file) = response else { return self.local.put_challenge(response).await };
-        versions::put_challenge(&self.web(), file).await.map_err(failed(Operation::PutChallenge))?;
+        let (TargetResponse::Http(file), Some(web)) = (response, self.web()) else {
+            return self.local.put_challenge(response).await;
+        };
+        versions::put_challenge(&web, file).await.map_err(failed(Operation::PutChallenge))?;
         Ok(ChallengeHandle::unknown(response.clone()))
     }
 
     async fn remove_challenge(&self, handle: &ChallengeHandle) -> Result<()> {
-        let TargetResponse::Http(file) = &handle.response else {
+        let (TargetResponse::Http(file), Some(web)) = (&handle.response, self.web()) else {
             return self.local.remove_challenge(handle).await;
         };
-        versions::remove_challenge(&self.web(), file).await.map_err(failed(Operation::RemoveChallenge))
+        versions::remove_challenge(&web, file).await.map_err(failed(Operation::RemoveChallenge))
     }
 }
 

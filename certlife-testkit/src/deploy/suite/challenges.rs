@@ -82,11 +82,7 @@ pub async fn a_challenge_certificate_is_what_the_ca_wants_to_see(fx: &impl Deplo
         let handle = ok(deployer.put_challenge(&response).await);
         let der = fx.tls_alpn(&identifier(host)).await.expect("the handshake succeeds");
         let certificate = Certificate::from_der(&der).expect("it shows a certificate");
-        let extensions = certificate.tbs_certificate().extensions().expect("it has extensions");
-        let proof = extensions.iter().find(|extension| extension.extn_id == ACME_IDENTIFIER);
-        let proof = proof.expect("it has the acmeIdentifier extension");
-        assert!(proof.critical, "acmeIdentifier is critical");
-        assert_eq!(proof.extn_value.as_bytes(), [&[0x04, 32][..], &[0xd1; 32]].concat());
+        assert_eq!(proof_in(&certificate), [&[0x04, 32][..], &[0xd1; 32]].concat());
         let names: Option<(bool, SubjectAltName)> =
             certificate.tbs_certificate().get_extension().ok().flatten();
         assert_eq!(names.expect("it has alternative names").1.0.len(), 1, "the identifier and no other");
@@ -108,7 +104,7 @@ pub async fn challenge_certificates_stand_side_by_side(fx: &impl DeployFixture) 
     }
     let shows = async |host: &str| {
         let der = fx.tls_alpn(&identifier(host)).await?;
-        der.windows(34).find(|window| window[..2] == [4, 32]).map(|proof| proof[2])
+        Some(proof_in(&Certificate::from_der(&der).expect("it shows a certificate"))[2])
     };
     assert_eq!((shows("a.example.org").await, shows("b.example.org").await), (Some(3), Some(2)));
     ok(deployer.remove_challenge(&handles[2]).await);
@@ -198,6 +194,15 @@ pub async fn an_abandoned_response_can_be_removed(fx: &impl DeployFixture) {
             assert_eq!(shown(fx, &response).await, None);
         }
     }
+}
+
+/// The value of the acmeIdentifier extension, which is critical.
+fn proof_in(certificate: &Certificate) -> Vec<u8> {
+    let extensions = certificate.tbs_certificate().extensions().expect("it has extensions");
+    let proof = extensions.iter().find(|extension| extension.extn_id == ACME_IDENTIFIER);
+    let proof = proof.expect("it has the acmeIdentifier extension");
+    assert!(proof.critical, "acmeIdentifier is critical");
+    proof.extn_value.as_bytes().to_vec()
 }
 
 /// A deployer, if it offers this kind; [`an_unsupported_challenge_is_refused`] covers the other case.

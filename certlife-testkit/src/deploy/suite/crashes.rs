@@ -184,6 +184,21 @@ pub async fn a_response_may_crash_at_every_step(fx: &impl DeployFixture) {
     nothing_remains(fx, 0).await;
 }
 
+/// A probe may try what it may do on the target, but wherever it dies, the next one leaves nothing of that.
+pub async fn a_probe_may_crash_at_every_step(fx: &impl DeployFixture) {
+    if !can_crash(fx) {
+        return;
+    }
+    for step in 1.. {
+        let crashed = crashes(fx, step, async |deployer| drop(ok(deployer.probe().await))).await;
+        ok(fx.deployer().probe().await);
+        nothing_remains(fx, step).await;
+        if !crashed {
+            break;
+        }
+    }
+}
+
 /// A case whose process can be made to die; none if the fixture cannot, which it then has said.
 async fn crashing<F: DeployFixture>(fx: &F) -> Option<Case<'_, F>> {
     let case = Case::new(fx).await?;

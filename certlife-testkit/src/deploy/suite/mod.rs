@@ -80,6 +80,7 @@ macro_rules! deploy_promises {
             an_uninstall_may_crash_at_every_step
             a_key_may_crash_at_every_step_of_its_making
             a_response_may_crash_at_every_step
+            a_probe_may_crash_at_every_step
             an_unsupported_challenge_is_refused
             a_challenge_file_is_served_as_it_is
             challenge_files_stand_side_by_side
