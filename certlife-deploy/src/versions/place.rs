@@ -259,16 +259,13 @@ impl<'a, T: Tree> Place<'a, T> {
         for _ in 0..5 {
             let Some(live) = self.live().await? else { return Ok(None) };
             let path = self.path(&live);
-            let leaf = version::whole_leaf(self.tree, self.layout, &path).await?;
-            let record = version::read_record(self.tree, &path).await?;
+            let whole = version::whole(self.tree, self.layout, &path).await?;
             if self.live().await? != Some(live.clone()) {
                 continue;
             }
-            return Ok(leaf.map(|fingerprint| Installed {
-                fingerprint,
-                version: record
-                    .is_some_and(|record| record.fingerprint == fingerprint)
-                    .then_some(live.version),
+            return Ok(whole.map(|whole| Installed {
+                fingerprint: whole.leaf,
+                version: whole.is_ours.then_some(live.version),
             }));
         }
         Err(ErrorKind::Io("the live version changes all the time".into()))
@@ -375,9 +372,8 @@ impl<'a, T: Tree> Place<'a, T> {
     async fn find_whole(&self, version: VersionId) -> Result<Option<VersionDir>, ErrorKind> {
         for dir in self.versions().await?.into_iter().filter(|dir| dir.version == version) {
             let path = self.path(&dir);
-            let Some(leaf) = version::whole_leaf(self.tree, self.layout, &path).await? else { continue };
-            let record = version::read_record(self.tree, &path).await?;
-            if record.is_some_and(|record| record.fingerprint == leaf) {
+            let whole = version::whole(self.tree, self.layout, &path).await?;
+            if whole.is_some_and(|whole| whole.is_ours) {
                 return Ok(Some(dir));
             }
         }

@@ -128,16 +128,21 @@ impl Found {
     }
 }
 
-/// Makes sure that there is a real directory at `path`; returns whether it is.
+/// Makes sure that what is at `path` is a real directory, if anything is; returns it.
 ///
 /// A symbolic link inside our tree is nobody's doing but an attacker's or a mistake.
-pub(super) async fn is_real_directory(tree: &impl Tree, path: &str) -> Result<bool, ErrorKind> {
-    match tree.look(path).await?.map(|found| found.kind) {
-        Some(Kind::Directory) => Ok(true),
+pub(super) async fn real_directory(tree: &impl Tree, path: &str) -> Result<Option<Found>, ErrorKind> {
+    let found = tree.look(path).await?;
+    match found.map(|found| found.kind) {
+        Some(Kind::Directory) | None => Ok(found),
         Some(Kind::Link) => Err(in_the_way(&tree.name(path), "is a symbolic link; a directory is wanted")),
         Some(_) => Err(in_the_way(&tree.name(path), "is not a directory")),
-        None => Ok(false),
     }
+}
+
+/// As [`real_directory`]; returns whether there is one.
+pub(super) async fn is_real_directory(tree: &impl Tree, path: &str) -> Result<bool, ErrorKind> {
+    Ok(real_directory(tree, path).await?.is_some())
 }
 
 /// Says what could not be done with which path.

@@ -242,20 +242,28 @@ impl AllRights {
     }
 }
 
-/// Reads the leaf that a directory holds, if all of its files belong together and the key is the leaf's.
-pub(super) async fn whole_leaf(
+/// A version whose files are all there and belong together.
+pub(super) struct Whole {
+    pub(super) leaf: Fingerprint,
+    /// Whether it is what was installed, and not somebody else's doing.
+    pub(super) is_ours: bool,
+}
+
+/// Reads the version that a directory holds; none if it is not whole.
+pub(super) async fn whole(
     tree: &impl Tree,
     layout: &Layout,
     directory: &str,
-) -> Result<Option<Fingerprint>, ErrorKind> {
+) -> Result<Option<Whole>, ErrorKind> {
     let Some(keystore) = read_keystore(tree, directory).await? else { return Ok(None) };
-    let fingerprint = keystore.chain().fingerprint();
-    let keyed = read_record(tree, directory).await?.is_some_and(|record| record.keyed);
-    if keyed && keystore.key().is_none() {
+    let record = read_record(tree, directory).await?;
+    if keystore.key().is_none() && record.as_ref().is_some_and(|record| record.keyed) {
         return Ok(None);
     }
-    let whole = all_in(tree, directory, &wanted(layout, &keystore), &keystore).await?;
-    Ok(whole.then_some(fingerprint))
+    let leaf = keystore.chain().fingerprint();
+    let is_ours = record.is_some_and(|record| record.fingerprint == leaf);
+    let is_whole = all_in(tree, directory, &wanted(layout, &keystore), &keystore).await?;
+    Ok(is_whole.then_some(Whole { leaf, is_ours }))
 }
 
 async fn read_keystore(tree: &impl Tree, directory: &str) -> Result<Option<Keystore>, ErrorKind> {

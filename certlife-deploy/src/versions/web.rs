@@ -7,7 +7,7 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use certlife_core::{ErrorKind, Result, challenge::HttpFile};
 
-use super::tree::{Kind, Made, Rights, Tree, in_the_way, io_failed, is_real_directory};
+use super::tree::{Kind, Made, Rights, Tree, in_the_way, io_failed, is_real_directory, real_directory};
 
 /// What the names of ours begin with. No segment of a challenge's path but the first begins with a dot.
 const MARK: &str = ".certlife-";
@@ -104,8 +104,11 @@ fn split(path: &str) -> (&str, &str) {
 
 async fn make_directories(root: &impl Tree, file: &HttpFile) -> Result<(), ErrorKind> {
     for directory in directories(file) {
-        if is_real_directory(root, directory).await? {
-            complete(root, directory).await?;
+        if let Some(found) = real_directory(root, directory).await? {
+            // A process may have died that had just made it.
+            if !found.has(DIRECTORY_RIGHTS) && has_mark(root, directory).await? {
+                root.set_directory_rights(directory, DIRECTORY_RIGHTS).await?;
+            }
             continue;
         }
         mark(root, directory).await?;
@@ -115,15 +118,6 @@ async fn make_directories(root: &impl Tree, file: &HttpFile) -> Result<(), Error
             mark(root, directory).await?;
             root.set_directory_rights(directory, DIRECTORY_RIGHTS).await?;
         }
-    }
-    Ok(())
-}
-
-/// Gives a directory its rights if a process died that had just made it.
-async fn complete(root: &impl Tree, directory: &str) -> Result<(), ErrorKind> {
-    let found = root.look(directory).await?;
-    if found.is_some_and(|found| !found.has(DIRECTORY_RIGHTS)) && has_mark(root, directory).await? {
-        root.set_directory_rights(directory, DIRECTORY_RIGHTS).await?;
     }
     Ok(())
 }
