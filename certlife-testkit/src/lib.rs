@@ -10,3 +10,17 @@ pub mod dns;
 pub mod servers;
 pub mod store;
 pub mod work;
+
+/// Makes a test of each promise, which is a function of a suite, on a fixture of its own.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! promises {
+    ($area:ident::$suite:ident, $fixture:expr => $($promise:ident)*) => {
+        $(
+            #[::tokio::test]
+            async fn $promise() {
+                $crate::$area::$suite::$promise(&$fixture).await;
+            }
+        )*
+    };
+}

@@ -126,14 +126,5 @@ mod promises {
 mod promises_where_the_agent_dies {
     use super::*;
 
-    certlife_testkit::deploy_promises! { Remote::start(Mortal::Agent).await =>
-        an_install_may_crash_at_every_step
-        a_first_install_may_crash_at_every_step
-        after_a_crashed_install_another_version_can_follow
-        a_rollback_may_crash_at_every_step
-        an_uninstall_may_crash_at_every_step
-        a_key_may_crash_at_every_step_of_its_making
-        a_response_may_crash_at_every_step
-        a_probe_may_crash_at_every_step
-    }
+    certlife_testkit::deploy_promises! { @crashes Remote::start(Mortal::Agent).await }
 }

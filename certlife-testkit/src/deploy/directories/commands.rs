@@ -4,7 +4,10 @@ use std::{fs, path::Path, time::Duration};
 
 use certlife_core::ErrorKind;
 
-use super::{Case, DirectoryFixture, DirectorySettings};
+use super::{
+    super::suite::{ok, refused},
+    Case, DirectoryFixture, DirectorySettings,
+};
 
 /// The line that a reload leaves on what it found live.
 const REPORT: &str = "readlink \"$1/certificates/www/live\" >> \"$1/reloads\"\n";
@@ -137,11 +140,11 @@ pub async fn a_rollback_reloads_what_it_brings_back(fx: &impl DirectoryFixture) 
     let initial = case.install(&first).await;
     let receipt = case.install(&second).await;
     case.write("reload", "exit 1");
-    let Err(error) = case.deployer.rollback(&receipt).await else { panic!("the reload fails") };
+    let error = refused(case.deployer.rollback(&receipt).await);
     assert!(matches!(error.kind(), ErrorKind::CommandFailed(_)), "{error}");
     case.write("reload", REPORT);
     for receipt in [&receipt, &initial] {
-        case.deployer.rollback(receipt).await.unwrap_or_else(|error| panic!("{}", error.chain()));
+        ok(case.deployer.rollback(receipt).await);
         assert_eq!(case.reloads().last(), Some(&first.version.to_string()));
     }
     assert_eq!((case.live(), case.reloads().len()), (None, 3));

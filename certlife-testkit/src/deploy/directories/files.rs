@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use certlife_core::ErrorKind;
 
-use super::{Case, DirectoryFixture, DirectorySettings, folder};
+use super::{super::suite::ok, Case, DirectoryFixture, DirectorySettings, folder};
 
 /// The files of a version have their documented names, contents and rights.
 pub async fn the_layout_is_as_documented(fx: &impl DirectoryFixture) {
@@ -69,7 +69,7 @@ pub async fn what_an_interrupted_install_left_is_no_obstacle(fx: &impl Directory
         assert!(fs::symlink_metadata(case.path(left)).is_err(), "{left}");
     }
     assert_eq!(case.installed().await.and_then(|installed| installed.version), Some(second.version));
-    case.deployer.rollback(&receipt).await.unwrap_or_else(|error| panic!("{}", error.chain()));
+    ok(case.deployer.rollback(&receipt).await);
     assert_eq!(case.live(), Some(first.version.to_string()));
 }
 
@@ -160,7 +160,7 @@ pub async fn files_of_others_survive_an_uninstall(fx: &impl DirectoryFixture) {
     let version = format!("certificates/www/versions/{}", bundle.version);
     case.write(&format!("{version}/dhparam.pem"), "theirs");
     case.write("certificates/www/README", "theirs");
-    case.deployer.uninstall(&case.www).await.unwrap_or_else(|error| panic!("{}", error.chain()));
+    ok(case.deployer.uninstall(&case.www).await);
     assert_eq!(case.installed().await, None);
     for kept in [format!("{version}/dhparam.pem"), "certificates/www/README".to_owned()] {
         assert_eq!(case.read(&kept), "theirs");

@@ -16,7 +16,11 @@ use certlife_core::{
     deploy::{Bundle, Receipt},
 };
 
-use super::{fixture::DeployFixture, issuer::Issuer};
+use super::{
+    fixture::DeployFixture,
+    issuer::Issuer,
+    suite::{ok, refused},
+};
 
 pub use commands::*;
 pub use files::*;
@@ -64,7 +68,7 @@ impl Default for DirectorySettings {
 #[macro_export]
 macro_rules! directory_promises {
     (@tests $fixture:expr) => {
-        $crate::directory_promises! { $fixture =>
+        $crate::promises! { deploy::directories, $fixture =>
             the_check_sees_the_new_version_before_it_goes_live
             the_check_of_the_first_version_finds_it_live
             a_failed_check_switches_nothing_and_says_why
@@ -93,14 +97,6 @@ macro_rules! directory_promises {
             a_web_root_is_never_made
         }
     };
-    ($fixture:expr => $($promise:ident)*) => {
-        $(
-            #[::tokio::test]
-            async fn $promise() {
-                $crate::deploy::directories::$promise(&$fixture).await;
-            }
-        )*
-    };
 }
 
 /// A deployer, a certificate, and the means to issue versions of it.
@@ -123,15 +119,12 @@ impl<'a, F: DirectoryFixture> Case<'a, F> {
     }
 
     async fn install(&self, bundle: &Bundle) -> Receipt {
-        self.deployer.install(bundle).await.unwrap_or_else(|error| panic!("{}", error.chain()))
+        ok(self.deployer.install(bundle).await)
     }
 
     /// Why an install fails.
     async fn refusal(&self, bundle: &Bundle) -> certlife_core::Error {
-        match self.deployer.install(bundle).await {
-            Ok(receipt) => panic!("it is accepted, but has to be refused: {receipt:?}"),
-            Err(error) => error,
-        }
+        refused(self.deployer.install(bundle).await)
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -156,7 +149,7 @@ impl<'a, F: DirectoryFixture> Case<'a, F> {
     }
 
     async fn installed(&self) -> Option<certlife_core::deploy::Installed> {
-        self.deployer.installed(&self.www).await.unwrap_or_else(|error| panic!("{}", error.chain()))
+        ok(self.deployer.installed(&self.www).await)
     }
 
     /// Makes a directory of the test's own, with those above it.

@@ -3,13 +3,17 @@
 use std::{fs, sync::Arc};
 
 use certlife_core::{
-    Deployer, ErrorKind, Result,
-    challenge::{HttpBody, HttpFile, HttpPath},
+    Deployer, ErrorKind,
     deploy::{ChallengeHandle, TargetResponse},
 };
 use futures_util::future::join_all;
 
-use super::{Case, DirectoryFixture, DirectorySettings, files::link, folder};
+use super::{
+    super::suite::{http_file, ok},
+    Case, DirectoryFixture, DirectorySettings,
+    files::link,
+    folder,
+};
 
 const TOKEN: &str = "/.well-known/acme-challenge/token";
 
@@ -124,15 +128,7 @@ pub async fn a_web_root_is_never_made(fx: &impl DirectoryFixture) {
 }
 
 fn file(path: &str, body: &str) -> TargetResponse {
-    TargetResponse::Http(HttpFile {
-        host: "www.example.org".parse().unwrap_or_else(|error| panic!("{error}")),
-        path: HttpPath::new(path).unwrap_or_else(|error| panic!("{error}")),
-        body: HttpBody::new(body).unwrap_or_else(|error| panic!("{error}")),
-    })
-}
-
-fn ok<T>(outcome: Result<T>) -> T {
-    outcome.unwrap_or_else(|error| panic!("{}", error.chain()))
+    http_file("www.example.org", path, body)
 }
 
 fn is_conflict(error: Option<&certlife_core::Error>) -> bool {

@@ -239,7 +239,7 @@ fn file(host: &str, token: &str) -> TargetResponse {
     http_file(host, &format!("/.well-known/acme-challenge/{token}"), &format!("{token}.thumbprint"))
 }
 
-fn http_file(host: &str, path: &str, body: &str) -> TargetResponse {
+pub(in crate::deploy) fn http_file(host: &str, path: &str, body: &str) -> TargetResponse {
     let path = HttpPath::new(path).unwrap_or_else(|error| panic!("{error}"));
     let body = HttpBody::new(body).unwrap_or_else(|error| panic!("{error}"));
     TargetResponse::Http(HttpFile { host: identifier(host), path, body })

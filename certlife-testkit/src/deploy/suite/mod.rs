@@ -37,7 +37,8 @@ pub use truth::*;
 #[macro_export]
 macro_rules! deploy_promises {
     (@tests $fixture:expr) => {
-        $crate::deploy_promises! { $fixture =>
+        $crate::deploy_promises! { @crashes $fixture }
+        $crate::promises! { deploy::suite, $fixture =>
             an_install_is_served
             a_newer_version_takes_over
             installing_twice_gives_equal_receipts
@@ -73,14 +74,6 @@ macro_rules! deploy_promises {
             a_version_that_was_rolled_back_can_be_installed_again
             tampering_is_undone_by_a_rollback
             an_old_receipt_does_not_undo_a_newer_install
-            an_install_may_crash_at_every_step
-            a_first_install_may_crash_at_every_step
-            after_a_crashed_install_another_version_can_follow
-            a_rollback_may_crash_at_every_step
-            an_uninstall_may_crash_at_every_step
-            a_key_may_crash_at_every_step_of_its_making
-            a_response_may_crash_at_every_step
-            a_probe_may_crash_at_every_step
             an_unsupported_challenge_is_refused
             a_challenge_file_is_served_as_it_is
             challenge_files_stand_side_by_side
@@ -99,13 +92,17 @@ macro_rules! deploy_promises {
             secrets_are_never_printed
         }
     };
-    ($fixture:expr => $($promise:ident)*) => {
-        $(
-            #[::tokio::test]
-            async fn $promise() {
-                $crate::deploy::suite::$promise(&$fixture).await;
-            }
-        )*
+    (@crashes $fixture:expr) => {
+        $crate::promises! { deploy::suite, $fixture =>
+            an_install_may_crash_at_every_step
+            a_first_install_may_crash_at_every_step
+            after_a_crashed_install_another_version_can_follow
+            a_rollback_may_crash_at_every_step
+            an_uninstall_may_crash_at_every_step
+            a_key_may_crash_at_every_step_of_its_making
+            a_response_may_crash_at_every_step
+            a_probe_may_crash_at_every_step
+        }
     };
 }
 
@@ -216,11 +213,11 @@ fn identifier(text: &str) -> Identifier {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn ok<T>(outcome: Result<T>) -> T {
+pub(super) fn ok<T>(outcome: Result<T>) -> T {
     outcome.unwrap_or_else(|error| panic!("{}", error.chain()))
 }
 
-fn refused<T>(outcome: Result<T>) -> Error {
+pub(super) fn refused<T>(outcome: Result<T>) -> Error {
     match outcome {
         Ok(_) => panic!("it is accepted, but has to be refused"),
         Err(error) => error,

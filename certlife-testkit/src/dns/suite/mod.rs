@@ -30,7 +30,7 @@ pub use zones::*;
 #[macro_export]
 macro_rules! dns_promises {
     (@tests $fixture:expr) => {
-        $crate::dns_promises! { $fixture =>
+        $crate::promises! { dns::suite, $fixture =>
             sibling_values_survive
             neighbours_survive
             apex_and_wildcard_share_a_name
@@ -66,14 +66,6 @@ macro_rules! dns_promises {
             secrets_are_never_printed
             distribution_is_honest
         }
-    };
-    ($fixture:expr => $($promise:ident)*) => {
-        $(
-            #[::tokio::test]
-            async fn $promise() {
-                $crate::dns::suite::$promise(&$fixture).await;
-            }
-        )*
     };
 }
 
